@@ -1,1 +1,6 @@
-//! x
+//! Hand-written CUDA kernels for the Llama family, with a CPU reference of each and a minimal forward pass.
+#![deny(missing_docs)]
+
+mod error;
+
+pub use error::{Error, Result};
