@@ -1,6 +1,8 @@
 //! Hand-written CUDA kernels for the Llama family, with a CPU reference of each and a minimal forward pass.
 #![deny(missing_docs)]
 
+pub mod backend;
 mod error;
+pub mod tensor;
 
 pub use error::{Error, Result};

@@ -1,0 +1,360 @@
+//! Element types, layouts, and tensors over whatever memory a device has.
+//!
+//! A [`Tensor`] owns a buffer; a [`View`] or [`ViewMut`] borrows it with a layout of its own. None of them knows where
+//! the bytes are: the buffer type says that (host memory for the CPU reference, device memory for a GPU).
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::{Error, Result};
+
+/// Element type of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DType {
+    /// IEEE double.
+    F64,
+    /// IEEE single.
+    F32,
+    /// bfloat16.
+    BF16,
+    /// IEEE half.
+    F16,
+    /// E4M3FN: bias 7, largest 448, NaN 0x7F and 0xFF, no infinity.
+    F8E4M3,
+    /// Signed 64-bit integer.
+    I64,
+    /// Signed 32-bit integer.
+    I32,
+    /// Unsigned 32-bit integer.
+    U32,
+    /// Byte.
+    U8,
+}
+
+impl DType {
+    /// Bytes of one element.
+    pub fn size(self) -> usize {
+        match self {
+            DType::F64 | DType::I64 => 8,
+            DType::F32 | DType::I32 | DType::U32 => 4,
+            DType::BF16 | DType::F16 => 2,
+            DType::F8E4M3 | DType::U8 => 1,
+        }
+    }
+
+    /// Whether this is one of the types that weights and activations may have: f64, f32, bf16 or f16.
+    pub fn is_float(self) -> bool {
+        matches!(self, DType::F64 | DType::F32 | DType::BF16 | DType::F16)
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DType::F64 => "f64",
+            DType::F32 => "f32",
+            DType::BF16 => "bf16",
+            DType::F16 => "f16",
+            DType::F8E4M3 => "f8_e4m3",
+            DType::I64 => "i64",
+            DType::I32 => "i32",
+            DType::U32 => "u32",
+            DType::U8 => "u8",
+        })
+    }
+}
+
+/// The largest number of dimensions: a paged KV cache has four.
+pub const MAX_RANK: usize = 4;
+
+/// Dimensions, strides and offset of a tensor, all in elements. Every element lies inside the buffer that the layout
+/// was made for; offsets are 64-bit, because a 128K-token cache crosses 2^31 elements.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    rank: usize,
+    dims: [usize; MAX_RANK],
+    strides: [usize; MAX_RANK],
+    offset: usize,
+}
+
+impl Layout {
+    /// Row-major without gaps, from offset 0. Errors if there are more than [`MAX_RANK`] dimensions or if the number of
+    /// elements overflows.
+    pub fn contiguous(shape: &[usize]) -> Result<Self> {
+        if shape.len() > MAX_RANK {
+            return Err(Error::argument(
+                "layout",
+                "shape",
+                format!("at most {MAX_RANK} dimensions"),
+                shape.len(),
+            ));
+        }
+        let (mut dims, mut strides) = ([1; MAX_RANK], [1; MAX_RANK]);
+        dims[..shape.len()].copy_from_slice(shape);
+        let mut elements = 1usize;
+        for i in (0..shape.len()).rev() {
+            strides[i] = elements;
+            elements = elements.checked_mul(shape[i].max(1)).ok_or_else(|| {
+                Error::argument("layout", "shape", "fewer than 2^64 elements", format!("{shape:?}"))
+            })?;
+        }
+        Ok(Layout { rank: shape.len(), dims, strides, offset: 0 })
+    }
+
+    /// The dimensions, outermost first.
+    pub fn shape(&self) -> &[usize] {
+        &self.dims[..self.rank]
+    }
+
+    /// The strides in elements, outermost first.
+    pub fn strides(&self) -> &[usize] {
+        &self.strides[..self.rank]
+    }
+
+    /// Index of the first element in the buffer.
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// Number of elements.
+    pub fn num_elements(&self) -> usize {
+        self.shape().iter().product()
+    }
+
+    /// Whether the elements stand row-major without gaps.
+    pub fn is_contiguous(&self) -> bool {
+        let mut expected = 1;
+        (0..self.rank).rev().all(|i| {
+            let fits = self.dims[i] == 1 || self.strides[i] == expected;
+            expected *= self.dims[i];
+            fits
+        })
+    }
+
+    /// Elements of the buffer that the layout reaches to: one past its last element.
+    pub fn extent(&self) -> usize {
+        if self.num_elements() == 0 {
+            return self.offset;
+        }
+        self.offset + 1 + (0..self.rank).map(|i| (self.dims[i] - 1) * self.strides[i]).sum::<usize>()
+    }
+
+    /// The part with outermost indices in `range`.
+    pub fn rows(&self, range: Range<usize>) -> Result<Self> {
+        if self.rank == 0 || range.start > range.end || range.end > self.dims[0] {
+            return Err(Error::argument("rows", "range", format!("within {self:?}"), format!("{range:?}")));
+        }
+        let mut rows = *self;
+        rows.offset += range.start * self.strides[0];
+        rows.dims[0] = range.end - range.start;
+        Ok(rows)
+    }
+
+    /// The same contiguous elements under another shape.
+    pub fn reshape(&self, shape: &[usize]) -> Result<Self> {
+        let mut layout = Layout::contiguous(shape)?;
+        if !self.is_contiguous() || layout.num_elements() != self.num_elements() {
+            return Err(Error::argument(
+                "reshape",
+                "shape",
+                format!("{} contiguous elements", self.num_elements()),
+                format!("{shape:?} of {self:?}"),
+            ));
+        }
+        layout.offset = self.offset;
+        Ok(layout)
+    }
+}
+
+impl fmt::Debug for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.shape())?;
+        if !self.is_contiguous() {
+            write!(f, " with strides {:?}", self.strides())?;
+        }
+        Ok(())
+    }
+}
+
+/// A tensor that owns its buffer.
+#[derive(Debug)]
+pub struct Tensor<T> {
+    buffer: T,
+    dtype: DType,
+    layout: Layout,
+}
+
+impl<T> Tensor<T> {
+    /// A row-major tensor over the whole of `buffer`, which holds at least as many elements as `shape` has: a device's
+    /// allocator makes these.
+    pub fn new(buffer: T, dtype: DType, shape: &[usize]) -> Result<Self> {
+        Ok(Tensor { buffer, dtype, layout: Layout::contiguous(shape)? })
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Dimensions, outermost first.
+    pub fn shape(&self) -> &[usize] {
+        self.layout.shape()
+    }
+
+    /// Bytes of the elements.
+    pub fn num_bytes(&self) -> usize {
+        self.layout.num_elements() * self.dtype.size()
+    }
+
+    /// All of it, to read.
+    pub fn view(&self) -> View<'_, T> {
+        View { buffer: &self.buffer, dtype: self.dtype, layout: self.layout }
+    }
+
+    /// All of it, to write.
+    pub fn view_mut(&mut self) -> ViewMut<'_, T> {
+        ViewMut { buffer: &mut self.buffer, dtype: self.dtype, layout: self.layout }
+    }
+
+    /// The first `n` rows, to read.
+    pub fn head(&self, n: usize) -> Result<View<'_, T>> {
+        self.view().rows(0..n)
+    }
+
+    /// The first `n` rows, to write.
+    pub fn head_mut(&mut self, n: usize) -> Result<ViewMut<'_, T>> {
+        self.view_mut().rows(0..n)
+    }
+}
+
+/// A borrowed tensor, to read.
+#[derive(Debug)]
+pub struct View<'a, T> {
+    /// The memory that [`View::layout`] points into.
+    pub buffer: &'a T,
+    /// Element type.
+    pub dtype: DType,
+    /// Which elements of the buffer.
+    pub layout: Layout,
+}
+
+impl<T> Clone for View<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for View<'_, T> {}
+
+impl<'a, T> View<'a, T> {
+    /// Dimensions, outermost first.
+    pub fn shape(&self) -> &[usize] {
+        self.layout.shape()
+    }
+
+    /// The part with outermost indices in `range`.
+    pub fn rows(&self, range: Range<usize>) -> Result<View<'a, T>> {
+        Ok(View { layout: self.layout.rows(range)?, ..*self })
+    }
+
+    /// The same contiguous elements under another shape.
+    pub fn reshape(&self, shape: &[usize]) -> Result<View<'a, T>> {
+        Ok(View { layout: self.layout.reshape(shape)?, ..*self })
+    }
+}
+
+/// A borrowed tensor, to write.
+#[derive(Debug)]
+pub struct ViewMut<'a, T> {
+    /// The memory that [`ViewMut::layout`] points into.
+    pub buffer: &'a mut T,
+    /// Element type.
+    pub dtype: DType,
+    /// Which elements of the buffer.
+    pub layout: Layout,
+}
+
+impl<'a, T> ViewMut<'a, T> {
+    /// Dimensions, outermost first.
+    pub fn shape(&self) -> &[usize] {
+        self.layout.shape()
+    }
+
+    /// The same elements, to read.
+    pub fn as_view(&self) -> View<'_, T> {
+        View { buffer: self.buffer, dtype: self.dtype, layout: self.layout }
+    }
+
+    /// The part with outermost indices in `range`.
+    pub fn rows(self, range: Range<usize>) -> Result<ViewMut<'a, T>> {
+        Ok(ViewMut { layout: self.layout.rows(range)?, ..self })
+    }
+
+    /// The same contiguous elements under another shape.
+    pub fn reshape(self, shape: &[usize]) -> Result<ViewMut<'a, T>> {
+        Ok(ViewMut { layout: self.layout.reshape(shape)?, ..self })
+    }
+}
+
+/// Bytes in host memory with a shared owner: a file that was read, or one that is mapped. Cloning copies nothing.
+#[derive(Clone)]
+pub struct Bytes {
+    owner: Arc<dyn AsRef<[u8]> + Send + Sync>,
+    range: Range<usize>,
+}
+
+impl Bytes {
+    /// All bytes of `owner`.
+    pub fn new(owner: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
+        let len = owner.as_ref().len();
+        Bytes { owner: Arc::new(owner), range: 0..len }
+    }
+
+    /// The part in `range`, relative to this; `None` if it lies outside.
+    pub fn slice(&self, range: Range<usize>) -> Option<Bytes> {
+        if range.start > range.end || range.end > self.len() {
+            return None;
+        }
+        let start = self.range.start + range.start;
+        Some(Bytes { owner: Arc::clone(&self.owner), range: start..start + (range.end - range.start) })
+    }
+
+    /// Number of bytes.
+    pub fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+}
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &(*self.owner).as_ref()[self.range.clone()]
+    }
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bytes({} bytes)", self.len())
+    }
+}
+
+/// A tensor of a checkpoint in host memory, row-major without gaps, at any alignment.
+#[derive(Clone, Debug)]
+pub struct HostTensor {
+    /// Its name in the checkpoint, for errors.
+    pub name: String,
+    /// Element type as stored.
+    pub dtype: DType,
+    /// Dimensions, outermost first.
+    pub shape: Vec<usize>,
+    /// The elements, little-endian: `shape` times the size of `dtype` bytes.
+    pub data: Bytes,
+}
