@@ -3,6 +3,8 @@
 
 pub mod backend;
 mod error;
+#[cfg(feature = "model")]
+pub mod model;
 pub mod tensor;
 
 pub use error::{Error, Result};
