@@ -4,9 +4,12 @@
 //! are used, nothing is allocated that the file does not justify, and what is wrong is an [`Error`](crate::Error) that names
 //! the file and the part of it.
 
+pub mod chat;
 pub mod checkpoint;
 pub mod config;
 mod fields;
 mod json;
 mod presets;
 pub mod rope;
+mod specials;
+pub mod tokenizer;
