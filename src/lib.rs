@@ -3,6 +3,9 @@
 
 pub mod backend;
 mod error;
+mod par;
+pub mod quant;
+pub mod reference;
 pub mod tensor;
 
 pub use error::{Error, Result};
