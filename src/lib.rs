@@ -3,6 +3,8 @@
 
 pub mod backend;
 mod error;
+#[cfg(feature = "model")]
+pub mod model;
 mod par;
 pub mod quant;
 pub mod reference;
