@@ -3,6 +3,10 @@
 
 pub mod backend;
 mod error;
+#[cfg(feature = "kernels")]
+pub mod gpu;
+pub mod params;
+pub mod plan;
 pub mod tensor;
 
 pub use error::{Error, Result};
