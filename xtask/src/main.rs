@@ -1,1 +1,35 @@
-fn main() {}
+//! Project tasks, `cargo xtask TASK`.
+
+mod bindgen;
+mod budget;
+mod format;
+mod setup;
+#[path = "../../build/toolkit.rs"]
+mod toolkit;
+mod workspace;
+
+const USAGE: &str = "\
+usage: cargo xtask TASK [OPTIONS]
+
+  setup              install the pinned CUDA compiler into the user's cache folder
+  bindgen [--check]  write src/params.rs from cuda/params.h, or fail if it differs
+  budget [--update]  compare the kernels' registers and memory with cuda/budget.txt, or rewrite it
+  format [--check]   format cuda/ with the pinned clang-format, or fail if it differs";
+
+fn main() -> anyhow::Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let Some((task, args)) = args.split_first() else {
+        anyhow::bail!("no task given\n{USAGE}");
+    };
+    match task.as_str() {
+        "setup" => setup::run(args),
+        "bindgen" => bindgen::run(args),
+        "budget" => budget::run(args),
+        "format" => format::run(args),
+        "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        other => anyhow::bail!("unknown task {other:?}\n{USAGE}"),
+    }
+}

@@ -1,0 +1,3 @@
+//! Tests of the whole crate, one module an area.
+
+mod kernels;
