@@ -15,9 +15,11 @@ mod attention;
 mod buffer;
 mod matmul;
 mod norm;
+mod philox;
 mod real;
 mod rope;
 mod rows;
+mod sample;
 mod simd;
 mod weight;
 
@@ -26,6 +28,7 @@ use std::marker::PhantomData;
 pub use activation::silu_and_mul;
 pub use buffer::CpuBuffer;
 pub use real::Real;
+pub use sample::sample_row;
 pub use weight::CpuWeight;
 
 use crate::backend::{
@@ -167,8 +170,8 @@ impl<A: Real> Backend for Cpu<A> {
         attention::attention::<A>("attention_prefill", usize::MAX, args)
     }
 
-    fn sample(&mut self, _args: Sample<'_, CpuBuffer>) -> Result<()> {
-        Err(Error::unsupported("sampling on the CPU", "it is not part of the reference yet"))
+    fn sample(&mut self, args: Sample<'_, CpuBuffer>) -> Result<()> {
+        sample::sample(args)
     }
 }
 

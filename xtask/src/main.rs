@@ -2,8 +2,12 @@
 
 mod bindgen;
 mod budget;
+mod demo;
 mod format;
+#[path = "../../build/nvcc.rs"]
+mod nvcc;
 mod setup;
+mod test;
 #[path = "../../build/toolkit.rs"]
 mod toolkit;
 mod workspace;
@@ -11,6 +15,8 @@ mod workspace;
 const USAGE: &str = "\
 usage: cargo xtask TASK [OPTIONS]
 
+  demo               build the program and let the demo model write
+  test [--cpu-only]  install the CUDA compiler if there is none, and run the whole test suite
   setup              install the pinned CUDA compiler into the user's cache folder
   bindgen [--check]  write src/params.rs from cuda/params.h, or fail if it differs
   budget [--update]  compare the kernels' registers and memory with cuda/budget.txt, or rewrite it
@@ -22,6 +28,8 @@ fn main() -> anyhow::Result<()> {
         anyhow::bail!("no task given\n{USAGE}");
     };
     match task.as_str() {
+        "demo" => demo::run(args),
+        "test" => test::run(args),
         "setup" => setup::run(args),
         "bindgen" => bindgen::run(args),
         "budget" => budget::run(args),

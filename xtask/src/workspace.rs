@@ -1,7 +1,7 @@
 //! What several tasks need: the workspace's root, options, child processes, the environment.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -40,4 +40,9 @@ pub fn cargo() -> Command {
     let mut command = Command::new(env("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
     command
+}
+
+/// Where cargo puts what it builds.
+pub fn target_dir() -> PathBuf {
+    env("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
