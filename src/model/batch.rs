@@ -1,11 +1,8 @@
 //! A ragged batch: what a step of the forward pass computes, as the flat arrays that the operations read.
 
-use crate::backend::StepBounds;
+use crate::backend::{MAX_DECODE_TOKENS, StepBounds};
 use crate::model::kv_cache::{PageTable, SequenceId};
 use crate::{Error, Result};
-
-/// A sequence that brings at most this many tokens counts as a decode: its attention reads the cache once for all of them.
-pub const MAX_DECODE_TOKENS: usize = 8;
 
 /// Whose logits a sequence wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

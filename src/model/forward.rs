@@ -7,10 +7,10 @@
 use bytemuck::cast_slice;
 
 use crate::backend::{
-    Activation, ActivationMut, AddRmsNorm, Attention, Backend, Embed, Epilogue, GatherRows, Matmul,
-    ModelDims, RmsNorm, RopeAppendKv, Sample, StepBounds,
+    Activation, ActivationMut, AddRmsNorm, Attention, Backend, Embed, Epilogue, GatherRows,
+    MAX_DECODE_TOKENS, Matmul, ModelDims, RmsNorm, RopeAppendKv, Sample, StepBounds,
 };
-use crate::model::batch::{Batch, Limits, MAX_DECODE_TOKENS, SequenceInput};
+use crate::model::batch::{Batch, Limits, SequenceInput};
 use crate::model::buffers::{Activations, StepInputs};
 use crate::model::checkpoint::Checkpoint;
 use crate::model::config::Config;

@@ -32,14 +32,11 @@ pub use sample::sample_row;
 pub use weight::CpuWeight;
 
 use crate::backend::{
-    AddRmsNorm, Attention, Backend, Embed, GatherRows, Matmul, ModelDims, QuantizeFp8, RmsNorm, RopeAppendKv,
-    Sample, StepBounds, WeightSource,
+    AddRmsNorm, Attention, Backend, Embed, GatherRows, MAX_DECODE_TOKENS, Matmul, ModelDims, QuantizeFp8,
+    RmsNorm, RopeAppendKv, Sample, StepBounds, WeightSource,
 };
 use crate::tensor::{DType, HostTensor, Layout, Tensor, View, ViewMut};
 use crate::{Error, Result, par};
-
-/// The queries that a sequence of a decode may bring: one, and speculative ones.
-const MAX_DECODE_QUERIES: usize = 8;
 
 /// The precision of activations and KV cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,7 +160,7 @@ impl<A: Real> Backend for Cpu<A> {
     }
 
     fn attention_decode(&mut self, args: Attention<'_, CpuBuffer>) -> Result<()> {
-        attention::attention::<A>("attention_decode", MAX_DECODE_QUERIES, args)
+        attention::attention::<A>("attention_decode", MAX_DECODE_TOKENS, args)
     }
 
     fn attention_prefill(&mut self, args: Attention<'_, CpuBuffer>) -> Result<()> {

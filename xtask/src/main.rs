@@ -4,11 +4,9 @@ mod bindgen;
 mod budget;
 mod demo;
 mod format;
-#[path = "../../build/nvcc.rs"]
 mod nvcc;
 mod setup;
 mod test;
-#[path = "../../build/toolkit.rs"]
 mod toolkit;
 mod workspace;
 
