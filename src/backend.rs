@@ -84,6 +84,14 @@ pub enum Activation<'a, T> {
     },
 }
 
+impl<T> Clone for Activation<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Activation<'_, T> {}
+
 /// An activation to write: as it is, or quantised to fp8. The shapes are those of [`Activation`].
 #[derive(Debug)]
 pub enum ActivationMut<'a, T> {
