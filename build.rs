@@ -72,7 +72,8 @@ fn build() -> Result<(), String> {
         return stub("no nvcc in NVCC, the pinned toolkit, CUDA_HOME, CUDA_PATH, PATH or /usr/local/cuda");
     };
     let pinned = toolkit::pinned_dir(&env).map(|dir| toolkit::pinned_bin(&dir));
-    if nvcc.parent() != pinned.as_deref() {
+    if env("NVCC").is_none() && nvcc.parent() != pinned.as_deref() {
+        // Found in a place that is looked at after the pinned toolkit's.
         watch_setup();
     }
     if nvcc.is_file() {

@@ -10,6 +10,8 @@ mod test;
 mod toolkit;
 mod workspace;
 
+use std::process::ExitCode;
+
 const USAGE: &str = "\
 usage: cargo xtask TASK [OPTIONS]
 
@@ -20,8 +22,19 @@ usage: cargo xtask TASK [OPTIONS]
   budget [--update]  compare the kernels' registers and memory with cuda/budget.txt, or rewrite it
   format [--check]   format cuda/ with the pinned clang-format, or fail if it differs";
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Not through main's result, which would add a stack trace where RUST_BACKTRACE is set.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[String]) -> anyhow::Result<()> {
     let Some((task, args)) = args.split_first() else {
         anyhow::bail!("no task given\n{USAGE}");
     };
