@@ -48,6 +48,12 @@ pub enum Error {
         /// Why not, and what to do instead.
         reason: String,
     },
+    /// The device has no room for an allocation.
+    #[error("{bytes} bytes of memory could not be allocated")]
+    OutOfMemory {
+        /// Size of the allocation.
+        bytes: usize,
+    },
     /// A sequence would grow beyond the model's context; nothing was truncated.
     #[error("{tokens} tokens do not fit the model's context of {context} tokens")]
     ContextTooLong {

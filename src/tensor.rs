@@ -103,6 +103,31 @@ impl Layout {
         Ok(Layout { rank: shape.len(), dims, strides, offset: 0 })
     }
 
+    /// Any strides and offset, in elements: one head of many, or a cache with its heads outside its pages. Errors if there are
+    /// more than [`MAX_RANK`] dimensions, another number of strides, or if the last element's index overflows.
+    pub fn strided(shape: &[usize], strides: &[usize], offset: usize) -> Result<Self> {
+        let mut layout = Layout::contiguous(shape)?;
+        if strides.len() != shape.len() {
+            return Err(Error::argument(
+                "layout",
+                "strides",
+                format!("{} of them", shape.len()),
+                format!("{strides:?}"),
+            ));
+        }
+        layout.strides[..shape.len()].copy_from_slice(strides);
+        layout.offset = offset;
+        let mut extent = offset.checked_add(1);
+        for (&dim, &stride) in shape.iter().zip(strides) {
+            let reach = dim.saturating_sub(1).checked_mul(stride);
+            extent = extent.zip(reach).and_then(|(extent, reach)| extent.checked_add(reach));
+        }
+        match extent {
+            Some(_) => Ok(layout),
+            None => Err(Error::argument("layout", "strides", "an extent below 2^64", format!("{strides:?}"))),
+        }
+    }
+
     /// The dimensions, outermost first.
     pub fn shape(&self) -> &[usize] {
         &self.dims[..self.rank]
@@ -285,6 +310,11 @@ impl<'a, T> ViewMut<'a, T> {
     /// The same elements, to read.
     pub fn as_view(&self) -> View<'_, T> {
         View { buffer: self.buffer, dtype: self.dtype, layout: self.layout }
+    }
+
+    /// The same elements, to write, for a shorter time.
+    pub fn reborrow(&mut self) -> ViewMut<'_, T> {
+        ViewMut { buffer: self.buffer, dtype: self.dtype, layout: self.layout }
     }
 
     /// The part with outermost indices in `range`.

@@ -1,6 +1,18 @@
 //! Tests of the whole crate, one module an area.
 
+mod kernels;
+
+#[cfg(feature = "cli")]
+mod cli;
+#[cfg(feature = "model")]
+mod common;
+#[cfg(feature = "model")]
+mod forward;
+#[cfg(feature = "model")]
+mod golden;
 #[cfg(feature = "model")]
 mod model;
 #[cfg(feature = "model")]
 mod readers;
+#[cfg(feature = "cli")]
+mod readme;

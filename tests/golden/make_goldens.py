@@ -237,7 +237,7 @@ def check_published_frequencies():
 
 # ---- demo model ------------------------------------------------------------------------------------------------------
 
-TEXTS = ["", " ", "a", "Hello", "Hello world", " Hello", "  Hello", "Hello  world ", "Once upon a time there was a girl named Anna.", "The fox ran to the river, and the owl flew home.",
+TEXTS = ["", " ", " faster school winter castle library", " faster", " library", "a", "Hello", "Hello world", " Hello", "  Hello", "Hello  world ", "Once upon a time there was a girl named Anna.", "The fox ran to the river, and the owl flew home.",
          "\n", "\n\n", "a\n\n\nb", "cat\r\ndog", "\t\ttabs\tand spaces   \n   mixed  \r\n", "    Hello\n    Hello", "   ", "3.14159 12345678", "333333333", "7 + 5 = 12",
          "I'M sure we'Re late, they'll say it's fine; don't.", "Hello, y'all! How are you 😁 ?", "Cửa Việt", "日本語テキスト", "Grüße, Ænima — “quoted” … naïve café", "e\u0301 combining, \u00e9 not", "👩‍👩‍👧‍👦 family",
          "مرحبا بالعالم", "\u00a0non-breaking\u00a0space\u3000wide", "x²+y³=½", "<|eot_id|>", "<|begin_of_text|>Hello<|end_of_text|>", "say <|eot_id|> please", "<|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>",

@@ -1,0 +1,175 @@
+//! Linear weights, left in the checkpoint's memory and element type.
+
+use half::{bf16, f16};
+
+use super::CpuBuffer;
+use super::access::Input;
+use super::real::{Element, Real};
+use crate::backend::{RowOrder, WeightSource};
+use crate::tensor::{DType, HostTensor, Tensor};
+use crate::{Error, Result};
+
+/// A linear weight or an embedding table: the parts as they stand in the checkpoint, copied only where they are misaligned.
+#[derive(Debug)]
+pub struct CpuWeight {
+    parts: Vec<Tensor<CpuBuffer>>,
+    dtype: DType,
+    k: usize,
+    rows: usize,
+    order: RowOrder,
+    /// One a row, or none at all. f64 holds every type's values.
+    bias: Vec<f64>,
+}
+
+impl CpuWeight {
+    /// Checks the parts of `source` against each other.
+    pub(crate) fn new(source: WeightSource) -> Result<Self> {
+        const OP: &str = "load_weight";
+        let wrong = |expected: String, tensor: &HostTensor| {
+            let given = format!("{} of type {} and shape {:?}", tensor.name, tensor.dtype, tensor.shape);
+            Error::argument(OP, "parts", expected, given)
+        };
+        let Some((dtype, k)) = source.parts.first().and_then(|part| Some((part.dtype, *part.shape.get(1)?)))
+        else {
+            return Err(Error::argument(
+                OP,
+                "parts",
+                "at least one matrix",
+                format!("{} parts", source.parts.len()),
+            ));
+        };
+        for part in &source.parts {
+            if !dtype.is_float() {
+                return Err(wrong("floats of 16, 32 or 64 bits".into(), part));
+            }
+            if part.dtype != dtype || part.shape.len() != 2 || part.shape[1] != k || k == 0 {
+                return Err(wrong(format!("{dtype} of shape [n, {}]", k.max(1)), part));
+            }
+        }
+        let heights: Vec<usize> = source.parts.iter().map(|part| part.shape[0]).collect();
+        if source.rows == RowOrder::GateUp && (heights.len() != 2 || heights[0] != heights[1]) {
+            return Err(Error::argument(
+                OP,
+                "parts",
+                "gate and up of equal height",
+                format!("heights {heights:?}"),
+            ));
+        }
+        let parts =
+            source.parts.into_iter().map(|part| load(OP, "parts", part)).collect::<Result<Vec<_>>>()?;
+        Ok(CpuWeight {
+            parts,
+            dtype,
+            k,
+            rows: heights.iter().sum(),
+            order: source.rows,
+            bias: load_bias(&heights, source.biases)?,
+        })
+    }
+
+    /// Columns: the width of its input.
+    pub(crate) fn k(&self) -> usize {
+        self.k
+    }
+
+    /// Rows of all parts.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// How the parts are combined.
+    pub(crate) fn order(&self) -> RowOrder {
+        self.order
+    }
+
+    /// One a row, or none at all.
+    pub(crate) fn bias(&self) -> &[f64] {
+        &self.bias
+    }
+
+    /// The rows in their element type.
+    pub(crate) fn typed(&self) -> Rows<'_> {
+        match self.dtype {
+            DType::BF16 => Rows::BF16(RowsOf::new(self)),
+            DType::F16 => Rows::F16(RowsOf::new(self)),
+            DType::F32 => Rows::F32(RowsOf::new(self)),
+            _ => Rows::F64(RowsOf::new(self)),
+        }
+    }
+}
+
+/// Rows of a weight by element type.
+pub(crate) enum Rows<'a> {
+    BF16(RowsOf<'a, bf16>),
+    F16(RowsOf<'a, f16>),
+    F32(RowsOf<'a, f32>),
+    F64(RowsOf<'a, f64>),
+}
+
+/// Rows of a weight, counted through its parts.
+pub(crate) struct RowsOf<'a, W> {
+    parts: Vec<&'a [W]>,
+    k: usize,
+}
+
+impl<'a, W: Element> RowsOf<'a, W> {
+    fn new(weight: &'a CpuWeight) -> Self {
+        // Loading has checked that the parts have this type and are aligned for it.
+        let parts =
+            weight.parts.iter().map(|part| bytemuck::cast_slice(part.view().buffer.bytes())).collect();
+        RowsOf { parts, k: weight.k }
+    }
+
+    /// Row `n` of all parts.
+    #[inline(always)]
+    pub fn row(&self, mut n: usize) -> &'a [W] {
+        for part in &self.parts {
+            let height = part.len() / self.k;
+            if n < height {
+                return &part[n * self.k..][..self.k];
+            }
+            n -= height;
+        }
+        &[]
+    }
+
+    /// Reads row `n`.
+    pub fn load<A: Real>(&self, n: usize, to: &mut [A]) {
+        for (to, from) in to.iter_mut().zip(self.row(n)) {
+            *to = from.load();
+        }
+    }
+}
+
+/// Takes over a tensor of a checkpoint, in place if it is aligned for its element type.
+pub(crate) fn load(op: &'static str, arg: &'static str, source: HostTensor) -> Result<Tensor<CpuBuffer>> {
+    let bytes = source.shape.iter().try_fold(source.dtype.size(), |bytes, &dim| bytes.checked_mul(dim));
+    if bytes != Some(source.data.len()) {
+        return Err(Error::argument(
+            op,
+            arg,
+            format!("{} of shape {:?} in {}", source.name, source.shape, source.dtype),
+            format!("{} bytes", source.data.len()),
+        ));
+    }
+    Tensor::new(CpuBuffer::from_bytes(source.data, source.dtype.size())?, source.dtype, &source.shape)
+}
+
+fn load_bias(heights: &[usize], biases: Vec<HostTensor>) -> Result<Vec<f64>> {
+    const OP: &str = "load_weight";
+    if biases.is_empty() {
+        return Ok(Vec::new());
+    }
+    if biases.len() != heights.len() {
+        return Err(Error::argument(OP, "biases", format!("{} or none", heights.len()), biases.len()));
+    }
+    let mut all = Vec::with_capacity(heights.iter().sum());
+    for (bias, &height) in biases.into_iter().zip(heights) {
+        if !bias.dtype.is_float() || bias.shape != [height] {
+            let given = format!("{} of type {} and shape {:?}", bias.name, bias.dtype, bias.shape);
+            return Err(Error::argument(OP, "biases", format!("floats of shape [{height}]"), given));
+        }
+        all.extend(Input::new(OP, "biases", load(OP, "biases", bias)?.view())?.to_vec::<f64>());
+    }
+    Ok(all)
+}
