@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use self::environment::{Bounded, Raised, new_environment};
-use super::json::{clip, kind, parse_object, read_file_if_present};
+use super::json::{clip_message, kind, parse_object, read_file_if_present};
 use crate::{Error, Result};
 
 /// Larger than any template, and than any `tokenizer_config.json`, whose bulk is Llama 3's list of 256 reserved tokens.
@@ -204,7 +204,7 @@ fn describe(error: &minijinja::Error) -> String {
 
 /// Text for a message: without noncharacters, with which the tokenizer marks contents.
 fn shown(text: &str) -> String {
-    clip(&text.replace(|c| ('\u{FDD0}'..='\u{FDEF}').contains(&c), ""))
+    clip_message(&text.replace(|c| ('\u{FDD0}'..='\u{FDEF}').contains(&c), ""))
 }
 
 /// Runs `work` on a thread of its own, with [`STACK_BYTES`] of stack, and turns a panic into an error.

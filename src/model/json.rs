@@ -45,7 +45,7 @@ pub(crate) fn read_file_if_present(file: &Path, max_bytes: u64) -> Result<Option
 /// Parses JSON into `T`, after its depth has been bounded.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8], file: &Path, what: &str) -> Result<T> {
     check_depth(bytes).map_err(|problem| Error::malformed(file, what, problem))?;
-    serde_json::from_slice(bytes).map_err(|e| Error::malformed(file, what, e.to_string()))
+    serde_json::from_slice(bytes).map_err(|e| Error::malformed(file, what, clip_message(&e.to_string())))
 }
 
 /// Parses a JSON object whose keys, at every level, are distinct.
@@ -89,12 +89,27 @@ pub(crate) fn kind(value: &Value) -> String {
     }
 }
 
-/// Text of a file as a message may show it: short, and without control characters, which a terminal would obey.
+/// A name from a file as a message may show it: short, and without characters that a terminal would obey.
 pub(crate) fn clip(text: &str) -> String {
-    const MAX_CHARS: usize = 80;
-    let mut shown: String = text.chars().take(MAX_CHARS).flat_map(char::escape_debug).collect();
-    if text.chars().nth(MAX_CHARS).is_some() {
-        shown.push('…');
+    printable(text, 80)
+}
+
+/// The message of a parser, which may quote the file, likewise.
+pub(crate) fn clip_message(text: &str) -> String {
+    printable(text, 400)
+}
+
+fn printable(text: &str, max_chars: usize) -> String {
+    let mut shown = String::new();
+    for (i, c) in text.chars().enumerate() {
+        match c {
+            _ if i == max_chars => {
+                shown.push('…');
+                break;
+            }
+            '"' | '\'' | '\\' => shown.push(c),
+            _ => shown.extend(c.escape_debug()),
+        }
     }
     shown
 }

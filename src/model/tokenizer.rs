@@ -13,7 +13,7 @@ use tokenizers::AddedToken;
 
 use super::chat::{ChatOptions, ChatTemplate, Message, TokenizerConfig};
 use super::config::Config;
-use super::json::{clip, parse, read_file};
+use super::json::{clip, clip_message, parse, read_file};
 use super::specials::{Special, Specials};
 use crate::{Error, Result};
 
@@ -256,7 +256,7 @@ impl DecodeStream<'_> {
 fn guarded<T>(file: &Path, what: &str, work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
     let problem = match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(value)) => return Ok(value),
-        Ok(Err(e)) => clip(&e.to_string()),
+        Ok(Err(e)) => clip_message(&e.to_string()),
         Err(_) => "the tokenizers library failed on it".to_owned(),
     };
     Err(Error::malformed(file, what, problem))

@@ -30,25 +30,10 @@ fn render(source: &str, turns: &[(&str, &str)]) -> Result<String, Error> {
     ChatTemplate::new(source, llama3_tokens())?.render(&conversation(turns), &fixed())
 }
 
-/// Llama 2's format, with the constructs of the templates that are in use: slices, checks of alternation, `namespace`-free sets.
-const LLAMA2: &str = r"
-{%- if messages[0]['role'] == 'system' %}
-    {%- set loop_messages = messages[1:] %}
-    {%- set system = '<<SYS>>\n' + messages[0]['content'] + '\n<</SYS>>\n\n' %}
-{%- else %}
-    {%- set loop_messages = messages %}
-    {%- set system = '' %}
-{%- endif %}
-{%- for message in loop_messages %}
-    {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}
-        {{- raise_exception('Roles must alternate user/assistant/user/assistant') }}
-    {%- endif %}
-    {%- if message['role'] == 'user' %}
-        {{- bos_token + '[INST] ' + (system if loop.first else '') + message['content'].strip() + ' [/INST]' }}
-    {%- else %}
-        {{- ' ' + message['content'].strip() + ' ' + eos_token }}
-    {%- endif %}
-{%- endfor %}";
+/// The formats of the family, with the constructs of the templates that are in use. They are seeds of the fuzz target as well.
+const LLAMA2: &str = include_str!("../../fuzz/seeds/chat_template/llama2.jinja");
+const LLAMA3: &str = include_str!("../../fuzz/seeds/chat_template/llama3.jinja");
+const LLAMA31: &str = include_str!("../../fuzz/seeds/chat_template/llama31.jinja");
 
 #[test]
 fn llama2_format() {
@@ -64,11 +49,6 @@ fn llama2_format() {
     assert!(error.to_string().ends_with("got Roles must alternate user/assistant/user/assistant"), "{error}");
 }
 
-const LLAMA3: &str = "{% set loop_messages = messages %}{% for message in loop_messages %}\
-    {% set content = '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' + message['content'] | trim + '<|eot_id|>' %}\
-    {% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %}\
-    {% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}";
-
 #[test]
 fn llama3_format() {
     let turns = [("system", "Be brief.\n"), ("user", " Hi"), ("assistant", "Hello"), ("user", "Bye")];
@@ -82,49 +62,6 @@ fn llama3_format() {
     let closed = ChatOptions { add_generation_prompt: false, ..fixed() };
     assert_eq!(template.render(&conversation(&turns), &closed).unwrap(), expected);
 }
-
-/// Llama 3.1's format: a system block with dates in every conversation.
-const LLAMA31: &str = r#"
-{{- bos_token }}
-{%- if not date_string is defined %}
-    {%- set date_string = strftime_now("%d %b %Y") if strftime_now is defined else "26 Jul 2024" %}
-{%- endif %}
-{%- if not tools is defined %}
-    {%- set tools = none %}
-{%- endif %}
-
-{#- The system message comes first, or is empty. #}
-{%- if messages[0]['role'] == 'system' %}
-    {%- set system_message = messages[0]['content'] | trim %}
-    {%- set messages = messages[1:] %}
-{%- else %}
-    {%- set system_message = "" %}
-{%- endif %}
-{{- "<|start_header_id|>system<|end_header_id|>\n\n" }}
-{%- if tools is not none %}
-    {{- "Environment: ipython\n" }}
-{%- endif %}
-{{- "Cutting Knowledge Date: December 2023\n" }}
-{{- "Today Date: " + date_string + "\n\n" }}
-{{- system_message }}
-{{- "<|eot_id|>" }}
-{%- for message in messages %}
-    {%- if not (message.role == 'ipython' or message.role == 'tool' or 'tool_calls' in message) %}
-        {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' + message['content'] | trim + '<|eot_id|>' }}
-    {%- elif message.role == "tool" or message.role == "ipython" %}
-        {{- "<|start_header_id|>ipython<|end_header_id|>\n\n" }}
-        {%- if message.content is mapping or message.content is iterable and message.content is not string %}
-            {{- message.content | tojson }}
-        {%- else %}
-            {{- message.content }}
-        {%- endif %}
-        {{- "<|eot_id|>" }}
-    {%- endif %}
-{%- endfor %}
-{%- if add_generation_prompt %}
-    {{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}
-{%- endif %}
-"#;
 
 #[test]
 fn llama31_format() {

@@ -6,6 +6,7 @@ pub mod config;
 pub mod folder;
 pub mod index;
 pub mod safetensors;
+mod seeds;
 pub mod tokenizer;
 
 use std::fmt::Debug;

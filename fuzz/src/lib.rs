@@ -1,0 +1,4 @@
+//! What the fuzz targets share.
+
+pub mod json_mutator;
+pub mod targets;
