@@ -2,7 +2,7 @@
 """Trains the demo model in assets/demo-model/ from nothing but the grammar in demo_text.py.
 
     pip install -r assets/requirements.txt
-    python assets/train_demo_model.py                  # about half an hour on two cores with AVX512-BF16
+    python assets/train_demo_model.py                  # about 25 minutes on two free cores with AVX512-BF16
     python assets/train_demo_model.py --check          # loads the saved folder and measures its held-out loss again
 
 The result is an ordinary Hugging Face folder: config.json, generation_config.json, tokenizer.json,
