@@ -69,7 +69,13 @@ pub fn installed(file: &str) -> Result<PathBuf> {
 fn dir() -> Result<PathBuf> {
     let dir = toolkit::pinned_dir(&workspace::env)
         .context("neither HOME nor LLAMA_KERNELS_CUDA_DIR says where to install")?;
-    std::path::absolute(&dir).with_context(|| dir.display().to_string())
+    if !dir.is_absolute() {
+        bail!(
+            "LLAMA_KERNELS_CUDA_DIR={}: builds run in other folders, the path must be absolute",
+            dir.display()
+        );
+    }
+    Ok(dir)
 }
 
 fn manifest() -> String {
