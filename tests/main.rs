@@ -9,6 +9,8 @@ mod common;
 #[cfg(feature = "model")]
 mod forward;
 #[cfg(feature = "model")]
-mod golden;
+mod model;
+#[cfg(feature = "model")]
+mod readers;
 #[cfg(feature = "cli")]
 mod readme;

@@ -196,7 +196,10 @@ fn refused(reason: String) -> Error {
 }
 
 fn describe(error: &minijinja::Error) -> String {
-    shown(&error.to_string())
+    match std::error::Error::source(error) {
+        Some(source) => shown(&format!("{error}: {source}")),
+        None => shown(&error.to_string()),
+    }
 }
 
 /// Text for a message: without noncharacters, with which the tokenizer marks contents.
