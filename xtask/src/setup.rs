@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::{toolkit, workspace};
 
-/// What is installed. nvcc, its compiler (nvvm) and its headers are pinned alike: left free, pip mixes nvcc 13.0 with a
-/// newer compiler, whose PTX the older assembler refuses. The disassemblers have no 13.0 release as wheels.
+/// What is installed. nvcc, its compiler (nvvm) and its headers are pinned alike: left free, pip mixes nvcc 13.0
+/// with a newer compiler, whose PTX the older assembler refuses. The disassemblers have no 13.0 release as wheels.
 const PACKAGES: [&str; 9] = [
     "nvidia-cuda-nvcc==13.0.88",
     "nvidia-nvvm==13.0.88",
@@ -121,7 +121,8 @@ fn install(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Fetches the wheels through the pip of a virtual environment, which is thrown away: the system's Python stays as it is.
+/// Fetches the wheels through the pip of a virtual environment, which is thrown away: the system's Python stays as
+/// it is.
 fn fetch(partial: &Path) -> Result<()> {
     let python = workspace::env("PYTHON").unwrap_or_else(|| "python3".into());
     let venv = partial.join("venv");
