@@ -1,4 +1,5 @@
-//! Compiles cuda/*.cu into the fatbins that the crate embeds, where there is an nvcc; docs/building.md tells users how.
+//! Compiles cuda/*.cu into the fatbins that the crate embeds, where there is an nvcc; docs/building.md tells users
+//! how.
 
 use std::ffi::OsString;
 use std::fs::{self, File};

@@ -61,8 +61,8 @@ pub fn parse_list(variable: &str, list: &str) -> Result<Vec<Arch>, String> {
 }
 
 /// What one file is compiled to, as nvcc's `-gencode` wants it. A file with `_sm90` in its name uses Hopper's own
-/// instructions: it is compiled for Hopper or not at all. Every other file also brings PTX, which a driver compiles for cards
-/// newer than the list.
+/// instructions: it is compiled for Hopper or not at all. Every other file also brings PTX, which a driver compiles
+/// for cards newer than the list.
 pub fn targets(family: &str, archs: &[Arch]) -> Vec<String> {
     let machine_code = |arch: &Arch| format!("arch=compute_{arch},code=sm_{arch}");
     if is_hopper(family) {

@@ -1,5 +1,5 @@
-//! Compiles the kernels' files into a cache that all profiles, features and tools share: cargo gives a build script a new
-//! OUT_DIR for each of them, and each would compile the same kernels again.
+//! Compiles the kernels' files into a cache that all profiles, features and tools share: cargo gives a build script
+//! a new OUT_DIR for each of them, and each would compile the same kernels again.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -75,7 +75,8 @@ impl Job {
 }
 
 impl Compiler {
-    /// Compiles what the cache lacks, at most `parallel` files at a time, and gives the objects' paths in the order of `jobs`.
+    /// Compiles what the cache lacks, at most `parallel` files at a time, and gives the objects' paths in the order
+    /// of `jobs`.
     pub fn compile(&self, jobs: &[Job], parallel: usize) -> Result<Vec<PathBuf>, String> {
         let results: Vec<Mutex<Option<Result<PathBuf, String>>>> =
             jobs.iter().map(|_| Mutex::new(None)).collect();
@@ -147,8 +148,8 @@ impl Compiler {
         Ok(())
     }
 
-    /// Names an object by all that it comes from: the file and what it includes of ours, the flags, the compiler (which brings
-    /// the other headers).
+    /// Names an object by all that it comes from: the file and what it includes of ours, the flags, the compiler
+    /// (which brings the other headers).
     fn key(&self, job: &Job) -> Result<String, String> {
         let mut hash = Fnv::default();
         hash.text(&format!("{CACHE_FORMAT}"));
@@ -164,8 +165,8 @@ impl Compiler {
     }
 }
 
-/// A file and all that it includes in quotes, transitively, from `root`. Conditions are not looked at: a file too many costs a
-/// compilation, a file too few would give an old object.
+/// A file and all that it includes in quotes, transitively, from `root`. Conditions are not looked at: a file too
+/// many costs a compilation, a file too few would give an old object.
 pub fn closure(root: &Path, source: &Path) -> Result<BTreeSet<PathBuf>, String> {
     let mut files = BTreeSet::new();
     let mut queue = vec![source.to_path_buf()];

@@ -1,5 +1,6 @@
-// Every kernel that is compiled: the build script makes the list of files from it, the crate the `Kernel` type that plans
-// name. So no plan can name a kernel that was not compiled. Each line: the kernel's file in cuda/, then its kernels.
+// Every kernel that is compiled: the build script makes the list of files from it, the crate the `Kernel` type that
+// plans name. So no plan can name a kernel that was not compiled. Each line: the kernel's file in cuda/, then its
+// kernels.
 kernel_table! {
     embed {
         /// Copies rows of a table of 16-bit numbers, bf16 and f16 alike.

@@ -24,9 +24,9 @@ impl fmt::Display for Version {
     }
 }
 
-/// The compiler to use, or none. A variable is looked up only where the ones before it did not decide, so that the caller
-/// learns which ones matter. `NVCC` is believed (a wrong one is an error later); of the others, folders without a compiler
-/// are passed over.
+/// The compiler to use, or none. A variable is looked up only where the ones before it did not decide, so that the
+/// caller learns which ones matter. `NVCC` is believed (a wrong one is an error later); of the others, folders
+/// without a compiler are passed over.
 pub fn find(env: Env<'_>, is_file: &dyn Fn(&Path) -> bool) -> Option<PathBuf> {
     if let Some(nvcc) = env("NVCC") {
         return Some(nvcc.into());

@@ -1,5 +1,5 @@
-//! Where the pinned CUDA compiler and the compiled objects lie. Read by the build script (which uses them) and by xtask
-//! (which installs the compiler), so that both mean the same folders.
+//! Where the pinned CUDA compiler and the compiled objects lie. Read by the build script (which uses them) and by
+//! xtask (which installs the compiler), so that both mean the same folders.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -35,8 +35,8 @@ pub fn pinned_bin(dir: &Path) -> PathBuf {
     dir.join("site-packages/nvidia/cu13/bin")
 }
 
-/// A file that `cargo xtask setup` touches. A build without a compiler watches it, so that cargo builds again after an
-/// installation: the compiler itself cannot be watched while it is missing, cargo would build every time.
+/// A file that `cargo xtask setup` touches. A build without a compiler watches it, so that cargo builds again after
+/// an installation: the compiler itself cannot be watched while it is missing, cargo would build every time.
 pub fn setup_stamp(env: Env<'_>) -> Option<PathBuf> {
     cache_root(env).map(|root| root.join("setup.stamp"))
 }

@@ -15,3 +15,8 @@ pub mod reference;
 pub mod tensor;
 
 pub use error::{Error, Result};
+
+/// Compiles the README's examples.
+#[cfg(all(doctest, feature = "model"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

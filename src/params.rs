@@ -1,7 +1,7 @@
 //! Parameters of the kernels as they lie in device memory, and the constants that a kernel and its plan share.
 //!
-//! Written by `cargo xtask bindgen` from `cuda/params.h`: change that file, not this one. Addresses are device addresses,
-//! strides are in elements; every byte has a name, so that a struct may be handled as bytes.
+//! Written by `cargo xtask bindgen` from `cuda/params.h`: change that file, not this one. Addresses are device
+//! addresses, strides are in elements; every byte has a name, so that a struct may be handled as bytes.
 
 #[doc = " Elements of a 16-bit type in one 16-byte access."]
 pub const VECTOR_ELEMENTS: Tile = 8;

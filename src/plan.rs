@@ -1,7 +1,8 @@
 //! Which kernel runs an operation, and in what grid: pure functions of shapes, the same on every machine.
 //!
-//! A plan knows no device. It names a [`Kernel`] of the one table that the build script compiles, so that a plan cannot name
-//! what was not compiled, and it takes tile sizes from [`crate::params`], where the kernels take them from.
+//! A plan knows no device. It names a [`Kernel`] of the one table that the build script compiles, so that a plan
+//! cannot name what was not compiled, and it takes tile sizes from [`crate::params`], where the kernels take them
+//! from.
 
 use crate::params::{
     ROW_VECTORS_PER_THREAD, ROWS_PER_BLOCK, SILU_AND_MUL_THREADS, SILU_AND_MUL_VECTORS_PER_THREAD,
@@ -76,7 +77,8 @@ pub fn add_rms_norm(dtype: DType, num_tokens: usize, hidden: usize) -> Result<Op
     rows("add_rms_norm", kernel, num_tokens, hidden)
 }
 
-/// `silu_and_mul` of `num_tokens` rows with `intermediate` outputs in bf16 or f16; `None` where there is nothing to do.
+/// `silu_and_mul` of `num_tokens` rows with `intermediate` outputs in bf16 or f16; `None` where there is nothing to
+/// do.
 pub fn silu_and_mul(dtype: DType, num_tokens: usize, intermediate: usize) -> Result<Option<Launch>> {
     const OP: &str = "silu_and_mul";
     let kernel = by_dtype(OP, dtype, Kernel::SiluAndMulBf16, Kernel::SiluAndMulF16)?;
@@ -91,9 +93,9 @@ pub fn silu_and_mul(dtype: DType, num_tokens: usize, intermediate: usize) -> Res
     Ok((num_tokens > 0).then_some(launch))
 }
 
-/// The grid of a kernel that holds a row in registers. `ROW_VECTORS_PER_THREAD` vectors a thread keep 64 bytes in flight for each,
-/// with 64 registers at most, so that 1024 threads (64 KB) fit a multiprocessor. Narrow rows take one warp, without a
-/// barrier, and share a block; wider ones a block each, as many warps as the row needs.
+/// The grid of a kernel that holds a row in registers. `ROW_VECTORS_PER_THREAD` vectors a thread keep 64 bytes in
+/// flight for each, with 64 registers at most, so that 1024 threads (64 KB) fit a multiprocessor. Narrow rows take
+/// one warp, without a barrier, and share a block; wider ones a block each, as many warps as the row needs.
 fn rows(op: &'static str, kernel: Kernel, num_tokens: usize, hidden: usize) -> Result<Option<Launch>> {
     let num_tokens = tokens(op, num_tokens)?;
     width(op, "hidden", hidden, MAX_ROW)?;

@@ -29,7 +29,7 @@ const OPTIONS: ModelOptions =
     ModelOptions { max_tokens: 64, max_logits: 64, max_sequences: 3, cache_tokens: 160, page_size: 16 };
 
 fn tokens(n: usize, seed: u32) -> Vec<u32> {
-    (0..n as u32).map(|i| (i * 37 + seed * 11 + 5) % 100).collect()
+    (0..n as u32).map(|i| (i * 37 + seed * 11 + 5) % 96).collect()
 }
 
 fn input(sequence: SequenceId, tokens: &[u32], logits: Logits) -> SequenceInput<'_> {

@@ -9,7 +9,8 @@ use cudarc::driver::{DriverError, result};
 use super::registry;
 use crate::{Error, Result};
 
-/// The driver's library. cudarc panics where it is missing, so it is looked for first, under the names that cudarc tries.
+/// The driver's library. cudarc panics where it is missing, so it is looked for first, under the names that cudarc
+/// tries.
 #[cfg(not(windows))]
 const DRIVER_LIBRARIES: &[&str] = &["libcuda.so", "libcuda.so.1"];
 #[cfg(windows)]
@@ -65,8 +66,8 @@ pub fn driver_version() -> Result<DriverVersion> {
 
 /// The CUDA devices of this machine, in the driver's order.
 ///
-/// [`Error::NoDevice`] where there is no driver or it sees no device, [`Error::DriverTooOld`] where the driver cannot run what
-/// this library was built with, [`Error::Driver`] where a call fails.
+/// [`Error::NoDevice`] where there is no driver or it sees no device, [`Error::DriverTooOld`] where the driver
+/// cannot run what this library was built with, [`Error::Driver`] where a call fails.
 pub fn devices() -> Result<Vec<DeviceInfo>> {
     check_version(driver_version()?, registry::cuda_version().ok())?;
     match result::init() {
@@ -109,7 +110,8 @@ fn device(ordinal: i32) -> Result<DeviceInfo> {
 fn driver_in(libraries: &[&str]) -> Result<()> {
     let mut reasons = Vec::new();
     for &library in libraries {
-        // SAFETY: loading NVIDIA's driver runs its initialisers, as every CUDA program does; cudarc loads the same file.
+        // SAFETY: loading NVIDIA's driver runs its initialisers, as every CUDA program does; cudarc loads the same
+        // file.
         match unsafe { libloading::Library::new(library) } {
             Ok(_) => return Ok(()),
             // The loader's own words, which name the file, are the source of the error.
@@ -165,7 +167,8 @@ mod tests {
         );
     }
 
-    /// On a machine without a driver this is the path that panics in cudarc; on one with a driver the devices make sense.
+    /// On a machine without a driver this is the path that panics in cudarc; on one with a driver the devices make
+    /// sense.
     #[test]
     fn devices_are_listed_or_the_reason_is_given() {
         match devices() {

@@ -28,8 +28,8 @@ fn not_built() -> Error {
     Error::KernelsNotBuilt { reason: env!("LLAMA_KERNELS_STUB_REASON") }
 }
 
-/// The architectures whose machine code is embedded, such as `90a` for compute capability 9.0. Newer devices run the portable
-/// kernels from their PTX.
+/// The architectures whose machine code is embedded, such as `90a` for compute capability 9.0. Newer devices run
+/// the portable kernels from their PTX.
 pub fn architectures() -> Result<&'static [&'static str]> {
     #[cfg(kernels_built)]
     return Ok(compiled::ARCHITECTURES);

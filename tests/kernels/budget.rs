@@ -1,4 +1,5 @@
-//! What each kernel takes of a multiprocessor, compared with the checked-in table: `cargo xtask budget --update` rewrites it.
+//! What each kernel takes of a multiprocessor, compared with the checked-in table: `cargo xtask budget --update`
+//! rewrites it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -70,7 +70,6 @@ fn find(variables: &[(&str, &str)], files: &[&str]) -> (Option<String>, Vec<Stri
     (found, asked.into_inner())
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn the_search_for_nvcc_keeps_its_order() {
     let pinned = "/home/u/.cache/llama-kernels/cuda-13.0.88/site-packages/nvidia/cu13/bin/nvcc";
@@ -99,7 +98,6 @@ fn the_search_for_nvcc_keeps_its_order() {
     assert_eq!(find(&variables, &files).0, None);
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn only_variables_that_matter_are_asked_for() {
     let (_, asked) = find(&[("NVCC", "nvcc")], &[]);
@@ -112,7 +110,6 @@ fn only_variables_that_matter_are_asked_for() {
     assert_eq!(asked, ["NVCC", "LLAMA_KERNELS_CUDA_DIR"], "PATH differs between a shell and an editor");
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn the_cache_follows_the_xdg_rules() {
     let root = |variables: &[(&str, &str)]| {
@@ -163,7 +160,6 @@ fn a_missing_host_compiler_is_explained() {
 }
 
 /// The cache, with a shell script in nvcc's place.
-#[cfg(unix)]
 mod cache {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;

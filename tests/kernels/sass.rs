@@ -5,8 +5,8 @@ use llama_kernels::plan::Kernel;
 
 use super::tools;
 
-/// 16-byte loads and stores of a thread, and its other global accesses. Each input vector is loaded once, each output stored
-/// once: a number above these means that a row is read twice or that an access was split.
+/// 16-byte loads and stores of a thread, and its other global accesses. Each input vector is loaded once, each
+/// output stored once: a number above these means that a row is read twice or that an access was split.
 fn expected(kernel: Kernel) -> [usize; 3] {
     match kernel {
         // The id, and the error word.

@@ -28,8 +28,8 @@ mod generate {
     const HEADER: &str = "\
 //! Parameters of the kernels as they lie in device memory, and the constants that a kernel and its plan share.
 //!
-//! Written by `cargo xtask bindgen` from `cuda/params.h`: change that file, not this one. Addresses are device addresses,
-//! strides are in elements; every byte has a name, so that a struct may be handled as bytes.";
+//! Written by `cargo xtask bindgen` from `cuda/params.h`: change that file, not this one. Addresses are device
+//! addresses, strides are in elements; every byte has a name, so that a struct may be handled as bytes.";
 
     /// No struct has padding of its own, so that all of them are plain bytes.
     #[derive(Debug)]

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::{toolkit, workspace};
 
-/// What is installed. nvcc, its compiler (nvvm) and its headers are pinned alike: left free, pip mixes nvcc 13.0 with a
-/// newer compiler, whose PTX the older assembler refuses. The disassemblers have no 13.0 release as wheels.
+/// What is installed. nvcc, its compiler (nvvm) and its headers are pinned alike: left free, pip mixes nvcc 13.0
+/// with a newer compiler, whose PTX the older assembler refuses. The disassemblers have no 13.0 release as wheels.
 const PACKAGES: [&str; 9] = [
     "nvidia-cuda-nvcc==13.0.88",
     "nvidia-nvvm==13.0.88",
@@ -69,7 +69,13 @@ pub fn installed(file: &str) -> Result<PathBuf> {
 fn dir() -> Result<PathBuf> {
     let dir = toolkit::pinned_dir(&workspace::env)
         .context("neither HOME nor LLAMA_KERNELS_CUDA_DIR says where to install")?;
-    std::path::absolute(&dir).with_context(|| dir.display().to_string())
+    if !dir.is_absolute() {
+        bail!(
+            "LLAMA_KERNELS_CUDA_DIR={}: builds run in other folders, the path must be absolute",
+            dir.display()
+        );
+    }
+    Ok(dir)
 }
 
 fn manifest() -> String {
@@ -115,7 +121,8 @@ fn install(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Fetches the wheels through the pip of a virtual environment, which is thrown away: the system's Python stays as it is.
+/// Fetches the wheels through the pip of a virtual environment, which is thrown away: the system's Python stays as
+/// it is.
 fn fetch(partial: &Path) -> Result<()> {
     let python = workspace::env("PYTHON").unwrap_or_else(|| "python3".into());
     let venv = partial.join("venv");

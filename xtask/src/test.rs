@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{nvcc, setup, workspace};
+use crate::{bindgen, nvcc, setup, workspace};
 
 /// Every example runs as a test does: to the end, from the workspace's root.
 const EXAMPLES: [&str; 3] = ["01_generate", "02_ragged_batch", "03_reference_operation"];
@@ -31,7 +31,19 @@ pub fn run(args: &[String]) -> Result<()> {
             .args(["test", "--workspace", "--all-features"])
             .env("LLAMA_KERNELS_REQUIRE_KERNELS", "1"),
     )?;
+    params()?;
     examples(&["--all-features"])
+}
+
+/// Proves that src/params.rs is what bindgen makes of cuda/params.h. A toolkit that is not the pinned one has no libclang.
+fn params() -> Result<()> {
+    match setup::installed("clang/native") {
+        Ok(_) => bindgen::run(&["--check".into()]),
+        Err(reason) => {
+            println!("\nsrc/params.rs was NOT compared with cuda/params.h: {reason:#}");
+            Ok(())
+        }
+    }
 }
 
 /// Makes sure that the build script will find an nvcc.

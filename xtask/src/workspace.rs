@@ -46,3 +46,27 @@ pub fn cargo() -> Command {
 pub fn target_dir() -> PathBuf {
     env("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_takes_its_one_option_or_nothing() {
+        let args = |args: &[&str]| args.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert!(!flag(&[], "--check").unwrap());
+        assert!(flag(&args(&["--check"]), "--check").unwrap());
+        for wrong in [args(&["--chek"]), args(&["--check", "more"])] {
+            let error = flag(&wrong, "--check").unwrap_err().to_string();
+            assert_eq!(error, format!("expected --check or nothing, got {wrong:?}"));
+        }
+    }
+
+    #[test]
+    fn a_failing_command_is_named() {
+        let error = run(Command::new(env("CARGO").unwrap()).arg("no-such-task")).unwrap_err().to_string();
+        assert!(error.contains("cargo") && error.contains("failed"), "{error}");
+        let error = run(&mut Command::new("no-such-program")).unwrap_err().to_string();
+        assert_eq!(error, "cannot start no-such-program");
+    }
+}
