@@ -15,6 +15,10 @@ use std::ops::Range;
 use crate::Result;
 use crate::tensor::{DType, HostTensor, Tensor, View, ViewMut};
 
+/// A sequence that brings at most this many tokens to a step (one, or speculative ones) is a decode: its attention reads the
+/// cache once for all of them.
+pub const MAX_DECODE_TOKENS: usize = 8;
+
 /// Sizes of one step that the host knows: they size grids and workspaces. The lengths themselves are read on the device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct StepBounds {
@@ -331,7 +335,7 @@ pub trait Backend: Sized {
     fn matmul(&mut self, args: Matmul<'_, Self::Buffer, Self::Weight>) -> Result<()>;
     /// See [`RopeAppendKv`].
     fn rope_append_kv(&mut self, args: RopeAppendKv<'_, Self::Buffer>) -> Result<()>;
-    /// See [`Attention`]; for sequences that bring few tokens (1, or up to 8 speculative ones).
+    /// See [`Attention`]; for sequences that bring at most [`MAX_DECODE_TOKENS`].
     fn attention_decode(&mut self, args: Attention<'_, Self::Buffer>) -> Result<()>;
     /// See [`Attention`]; for sequences that bring any number of tokens.
     fn attention_prefill(&mut self, args: Attention<'_, Self::Buffer>) -> Result<()>;

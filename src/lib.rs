@@ -3,7 +3,13 @@
 
 pub mod backend;
 mod error;
+#[cfg(feature = "kernels")]
+pub mod gpu;
+#[cfg(feature = "model")]
+pub mod model;
 mod par;
+pub mod params;
+pub mod plan;
 pub mod quant;
 pub mod reference;
 pub mod tensor;

@@ -15,9 +15,11 @@ mod attention;
 mod buffer;
 mod matmul;
 mod norm;
+mod philox;
 mod real;
 mod rope;
 mod rows;
+mod sample;
 mod simd;
 mod weight;
 
@@ -26,17 +28,15 @@ use std::marker::PhantomData;
 pub use activation::silu_and_mul;
 pub use buffer::CpuBuffer;
 pub use real::Real;
+pub use sample::sample_row;
 pub use weight::CpuWeight;
 
 use crate::backend::{
-    AddRmsNorm, Attention, Backend, Embed, GatherRows, Matmul, ModelDims, QuantizeFp8, RmsNorm, RopeAppendKv,
-    Sample, StepBounds, WeightSource,
+    AddRmsNorm, Attention, Backend, Embed, GatherRows, MAX_DECODE_TOKENS, Matmul, ModelDims, QuantizeFp8,
+    RmsNorm, RopeAppendKv, Sample, StepBounds, WeightSource,
 };
 use crate::tensor::{DType, HostTensor, Layout, Tensor, View, ViewMut};
 use crate::{Error, Result, par};
-
-/// The queries that a sequence of a decode may bring: one, and speculative ones.
-const MAX_DECODE_QUERIES: usize = 8;
 
 /// The precision of activations and KV cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,15 +160,15 @@ impl<A: Real> Backend for Cpu<A> {
     }
 
     fn attention_decode(&mut self, args: Attention<'_, CpuBuffer>) -> Result<()> {
-        attention::attention::<A>("attention_decode", MAX_DECODE_QUERIES, args)
+        attention::attention::<A>("attention_decode", MAX_DECODE_TOKENS, args)
     }
 
     fn attention_prefill(&mut self, args: Attention<'_, CpuBuffer>) -> Result<()> {
         attention::attention::<A>("attention_prefill", usize::MAX, args)
     }
 
-    fn sample(&mut self, _args: Sample<'_, CpuBuffer>) -> Result<()> {
-        Err(Error::unsupported("sampling on the CPU", "it is not part of the reference yet"))
+    fn sample(&mut self, args: Sample<'_, CpuBuffer>) -> Result<()> {
+        sample::sample(args)
     }
 }
 

@@ -1,0 +1,20 @@
+// The layout of params.h as nvcc sees it. src/params.rs asserts the same numbers for Rust, so that
+// a struct written by the host is the one that a kernel reads.
+#pragma once
+
+#include <cstddef>
+
+#include "../params.h"
+
+#define ASSERT_LAYOUT(type, size, last_field, last_offset)           \
+  static_assert(sizeof(type) == size, #type " has another size");    \
+  static_assert(alignof(type) == 8, #type " has another alignment"); \
+  static_assert(offsetof(type, last_field) == last_offset, #type " has hidden padding")
+
+ASSERT_LAYOUT(EmbedParams, 64, padding, 60);
+ASSERT_LAYOUT(RmsNormParams, 56, padding, 52);
+ASSERT_LAYOUT(AddRmsNormParams, 72, padding, 68);
+ASSERT_LAYOUT(SiluAndMulParams, 40, intermediate, 36);
+ASSERT_LAYOUT(SampleRow, 48, position, 40);
+
+#undef ASSERT_LAYOUT

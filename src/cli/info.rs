@@ -1,0 +1,186 @@
+//! `llama-kernels info`.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use llama_kernels::backend::Backend;
+use llama_kernels::model::checkpoint::Checkpoint;
+use llama_kernels::model::config::{Config, RopeScaling};
+use llama_kernels::plan;
+use llama_kernels::reference::{Activations, Cpu};
+use llama_kernels::tensor::DType;
+
+use super::options::InfoArgs;
+use super::progress::bytes;
+
+pub fn run(args: &InfoArgs) -> Result<()> {
+    let text = match &args.model {
+        Some(folder) => model(folder)?,
+        None => machine(),
+    };
+    std::io::stdout().lock().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+/// Devices, and what this program was built with.
+fn machine() -> String {
+    let cpu = Cpu::<f32>::new(Activations::Exact).description();
+    format!("devices\n  cpu      {cpu}\n{}kernels    {}\n", cuda_devices(), compiled())
+}
+
+#[cfg(feature = "kernels")]
+fn cuda_devices() -> String {
+    match llama_kernels::gpu::devices() {
+        Ok(devices) => devices
+            .iter()
+            .map(|d| {
+                let (major, minor) = d.compute_capability;
+                let memory = bytes(d.memory as u64);
+                let n = d.ordinal;
+                format!(
+                    "  cuda:{n}   {}, compute capability {major}.{minor}, {} SMs, {memory}\n",
+                    d.name, d.num_sms
+                )
+            })
+            .collect(),
+        Err(error) => format!("  cuda     none: {error}\n"),
+    }
+}
+
+#[cfg(not(feature = "kernels"))]
+fn cuda_devices() -> String {
+    "  cuda     not looked for: this program was built without the feature `kernels`\n".into()
+}
+
+/// What is compiled in, in one line.
+#[cfg(feature = "kernels")]
+fn compiled() -> String {
+    use llama_kernels::gpu::registry;
+    match (registry::architectures(), registry::cuda_version()) {
+        (Ok(architectures), Ok((major, minor))) => format!(
+            "{} CUDA kernels for sm_{}, newer devices through PTX; compiled by CUDA {major}.{minor}",
+            plan::Kernel::ALL.len(),
+            architectures.join(", sm_")
+        ),
+        (Err(error), _) | (_, Err(error)) => error.to_string(),
+    }
+}
+
+#[cfg(not(feature = "kernels"))]
+fn compiled() -> String {
+    "none: this program was built without the feature `kernels`".into()
+}
+
+fn model(folder: &Path) -> Result<String> {
+    // SAFETY: only headers are read from the mapping; a file that is truncated in that moment would end this command,
+    // which has nothing to lose.
+    let checkpoint =
+        unsafe { Checkpoint::open_mmap(folder) }.with_context(|| format!("--model {}", folder.display()))?;
+    let config = checkpoint.config();
+    let dtype = checkpoint.dtype();
+    let dims = config.dims();
+    let activations = if dtype == DType::F32 { DType::BF16 } else { dtype };
+    let cache = config.kv_bytes_per_token(activations) * 1024;
+    let head = format!(
+        "architecture  Llama: {} layers of hidden size {}, {} query and {} key/value heads of {}, MLP {}, vocabulary {}{}\n\
+         rope          theta {}{}\n\
+         context       {} tokens\n\
+         parameters    {}\n\
+         weights       {} in {dtype}\n\
+         KV cache      {} per 1K tokens in {activations}\n",
+        config.num_layers,
+        dims.hidden_size,
+        dims.num_q_heads,
+        dims.num_kv_heads,
+        dims.head_dim,
+        dims.intermediate_size,
+        dims.vocab_size,
+        if config.tie_word_embeddings { ", tied embeddings" } else { "" },
+        config.rope.theta,
+        scaling(&config.rope.scaling),
+        config.context,
+        thousands(config.parameter_count()),
+        bytes(checkpoint.weight_bytes()),
+        bytes(cache),
+    );
+    Ok(head + &kernels(config, activations))
+}
+
+fn scaling(scaling: &RopeScaling) -> String {
+    match scaling {
+        RopeScaling::None => String::new(),
+        RopeScaling::Linear { factor } => format!(", linear scaling by {factor}"),
+        RopeScaling::Dynamic { factor, original_context } => {
+            format!(", dynamic NTK scaling by {factor} beyond {original_context} tokens")
+        }
+        RopeScaling::Yarn(yarn) => {
+            format!(", yarn scaling by {} from {} tokens", yarn.factor, yarn.original_context)
+        }
+        RopeScaling::Llama3(llama3) => {
+            format!(", llama3 scaling by {} from {} tokens", llama3.factor, llama3.original_context)
+        }
+        other => format!(", {other:?}"),
+    }
+}
+
+/// Which CUDA kernel each operation of a decode step has.
+fn kernels(config: &Config, dtype: DType) -> String {
+    let hidden = config.hidden_size;
+    let none = || "no CUDA kernel yet: the CPU reference".to_string();
+    let planned = |launch: llama_kernels::Result<Option<plan::Launch>>| match launch {
+        Ok(Some(launch)) => {
+            format!("{} in blocks of {} threads", launch.kernel.name(), launch.block.iter().product::<u32>())
+        }
+        Ok(None) => none(),
+        Err(error) => format!("none: {error}"),
+    };
+    let rms_norm = || planned(plan::rms_norm(dtype, 1, hidden));
+    let add_rms_norm = || planned(plan::add_rms_norm(dtype, 1, hidden));
+    let rows = [
+        ("embed", planned(plan::embed(1, hidden))),
+        ("layer 1  rms_norm", rms_norm()),
+        ("others   add_rms_norm", add_rms_norm()),
+        ("         matmul q, k, v", none()),
+        ("         rope_append_kv", none()),
+        ("         attention_decode or attention_prefill", none()),
+        ("         matmul o", none()),
+        ("         add_rms_norm", add_rms_norm()),
+        ("         matmul gate, up with SwiGLU", none()),
+        ("         matmul down", none()),
+        ("gather_rows", none()),
+        ("add_rms_norm", add_rms_norm()),
+        ("matmul lm_head", none()),
+        ("sample", none()),
+    ];
+    let mut text = format!("operations    for one token in {dtype}; {}\n", compiled());
+    for (operation, kernel) in rows {
+        text += &format!("  {operation:<48} {kernel}\n");
+    }
+    text
+}
+
+/// 8030261248 as 8,030,261,248.
+fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::thousands;
+
+    #[test]
+    fn thousands_are_grouped() {
+        for (n, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (405_853_388_800, "405,853,388,800")] {
+            assert_eq!(thousands(n), text);
+        }
+    }
+}

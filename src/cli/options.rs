@@ -1,0 +1,113 @@
+//! The program's arguments.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::device::Device;
+
+/// Hand-written CUDA kernels for the Llama family: run a model, look at its logits, see what it needs.
+#[derive(Parser)]
+#[command(name = "llama-kernels", version, about)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Generate text from a prompt, or hold a conversation
+    Generate(GenerateArgs),
+    /// Write the logits after each token of a prompt to a safetensors file
+    Logits(LogitsArgs),
+    /// Show devices and compiled architectures, or what a model is and needs
+    Info(InfoArgs),
+}
+
+/// Which model, where, and how it is read.
+#[derive(Args)]
+pub struct ModelArgs {
+    /// Model folder: config.json, *.safetensors and, for text, tokenizer.json
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// auto, cuda, cuda:N, sim or cpu
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: Device,
+    /// Element type of activations and KV cache on the CPU: f32, or the checkpoint's own, which rounds as a GPU does
+    #[arg(long, value_enum, default_value_t = Activations::F32)]
+    pub activations: Activations,
+    /// Read the weights into memory instead of mapping their files (for files that may change meanwhile)
+    #[arg(long)]
+    pub no_mmap: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Activations {
+    F32,
+    Native,
+}
+
+#[derive(Args)]
+pub struct GenerateArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The text to continue; with --chat, the message to answer
+    #[arg(long, value_name = "TEXT", required_unless_present = "chat")]
+    pub prompt: Option<String>,
+    /// Use the model's chat template; without --prompt, an interactive conversation
+    #[arg(long)]
+    pub chat: bool,
+    /// System message of the conversation
+    #[arg(long, value_name = "TEXT", requires = "chat")]
+    pub system: Option<String>,
+    /// The most tokens to generate (of each answer)
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub max_tokens: usize,
+    /// Tokens of a conversation that the KV cache holds; by default the model's context, but at most 8192
+    #[arg(long, value_name = "N", requires = "chat")]
+    pub context: Option<usize>,
+    /// 0 takes the most likely token always [default: what the model's generation_config.json advises, else 1 with --top-k,
+    /// --top-p or --min-p, else 0]
+    #[arg(long, value_name = "T")]
+    pub temperature: Option<f32>,
+    /// Only the K most likely tokens; 0 takes all [default: generation_config.json, else 0]
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<u32>,
+    /// Only the most likely tokens of together this probability [default: generation_config.json, else 1]
+    #[arg(long, value_name = "P")]
+    pub top_p: Option<f32>,
+    /// Only tokens at least this times as likely as the most likely one [default: 0]
+    #[arg(long, value_name = "P")]
+    pub min_p: Option<f32>,
+    /// Logits of tokens seen before are divided by this (multiplied where negative) [default: 1]
+    #[arg(long, value_name = "R")]
+    pub repetition_penalty: Option<f32>,
+    /// The same seed gives the same text [default: a new one, shown at the end]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// End before this string (may be given several times)
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+    /// Print one JSON object at the end instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct LogitsArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Token ids of the prompt
+    #[arg(long, value_name = "IDS", value_delimiter = ',', required = true)]
+    pub tokens: Vec<u32>,
+    /// File to write: one f32 tensor `logits` [n_tokens, vocab_size]
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+#[derive(Args)]
+pub struct InfoArgs {
+    /// Model folder; without it, devices and compiled architectures are shown
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+}

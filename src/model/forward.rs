@@ -1,0 +1,391 @@
+//! The forward pass of a Llama, once for all devices.
+//!
+//! [`Model::forward`] is the outside: it checks a ragged batch, gives its tokens room in the cache, copies the batch's
+//! arrays to the device and runs the step. [`launch`] is the inside, in model order: eight operations a layer on the
+//! plain path, over buffers that were allocated once.
+
+use bytemuck::cast_slice;
+
+use crate::backend::{
+    Activation, ActivationMut, AddRmsNorm, Attention, Backend, Embed, Epilogue, GatherRows,
+    MAX_DECODE_TOKENS, Matmul, ModelDims, RmsNorm, RopeAppendKv, Sample, StepBounds,
+};
+use crate::model::batch::{Batch, Limits, SequenceInput};
+use crate::model::buffers::{Activations, StepInputs};
+use crate::model::checkpoint::Checkpoint;
+use crate::model::config::Config;
+use crate::model::kv_cache::{KvCache, PageTable, SequenceId};
+use crate::model::rope::Rope;
+use crate::model::weights::Weights;
+use crate::params::SampleRow;
+use crate::tensor::{DType, Tensor, ViewMut};
+use crate::{Error, Result};
+
+/// How much a model may hold and compute at a time: what is allocated when it is loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelOptions {
+    /// Tokens a step (a longer prompt is computed in chunks).
+    pub max_tokens: usize,
+    /// Rows of logits a step.
+    pub max_logits: usize,
+    /// Sequences at a time.
+    pub max_sequences: usize,
+    /// Tokens in the cache, over all sequences; rounded up to whole pages.
+    pub cache_tokens: usize,
+    /// Tokens a page of the cache: 16, 32, 64 or 128.
+    pub page_size: usize,
+}
+
+impl ModelOptions {
+    /// One sequence of at most `tokens` tokens.
+    pub fn single(tokens: usize) -> Self {
+        ModelOptions {
+            max_tokens: tokens.clamp(1, 512),
+            max_logits: 1,
+            max_sequences: 1,
+            cache_tokens: tokens,
+            page_size: 16,
+        }
+    }
+}
+
+/// A Llama on a device, with its KV cache.
+pub struct Model<B: Backend> {
+    config: Config,
+    backend: B,
+    weights: Weights<B>,
+    rope: RopeTable<B>,
+    cache: KvCache<B::Buffer>,
+    inputs: StepInputs<B::Buffer>,
+    activations: Activations<B::Buffer>,
+    limits: Limits,
+    num_logits: usize,
+}
+
+/// The rows that `rope_append_kv` reads.
+enum RopeTable<B: Backend> {
+    /// One row a position, computed once.
+    Positions(Tensor<B::Buffer>),
+    /// Dynamic NTK scaling: the frequencies depend on the length of the token's sequence, so there is a row for each
+    /// token of the step, computed with it.
+    Tokens(Tensor<B::Buffer>),
+}
+
+impl<B: Backend> Model<B> {
+    /// Loads a checkpoint onto a device. `progress` is told how many bytes of weights are done.
+    pub fn load(
+        mut backend: B,
+        checkpoint: &Checkpoint,
+        options: &ModelOptions,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Self> {
+        let config = checkpoint.config().clone();
+        for (arg, value) in [("max_tokens", options.max_tokens), ("max_logits", options.max_logits)] {
+            if value == 0 {
+                return Err(Error::argument("load", arg, "at least 1", 0));
+            }
+        }
+        let num_pages = options.cache_tokens.div_ceil(options.page_size.max(1));
+        let table = PageTable::new(num_pages, options.page_size, options.max_sequences)?;
+        // No sequence outgrows the cache.
+        let context = config.context.min(num_pages * options.page_size);
+        // Frequencies that depend on the length want the whole prompt in one step.
+        let max_tokens = if config.rope.depends_on_length() {
+            options.max_tokens.max(context)
+        } else {
+            options.max_tokens
+        };
+        let limits = Limits {
+            max_tokens,
+            max_logits: options.max_logits,
+            vocab_size: config.vocab_size,
+            context: config.context,
+        };
+        let dims = config.dims();
+        let bounds = StepBounds {
+            num_tokens: max_tokens,
+            batch: options.max_sequences,
+            num_decodes: options.max_sequences,
+            max_q_len: max_tokens,
+            max_kv_len: num_pages.next_power_of_two() * options.page_size,
+            num_logits: options.max_logits,
+        };
+
+        let weights = Weights::load(&mut backend, checkpoint, progress)?;
+        let dtype = backend.activation_dtype(checkpoint.dtype());
+        let rope = if config.rope.depends_on_length() {
+            RopeTable::Tokens(backend.alloc(DType::F32, &[max_tokens, config.head_dim])?)
+        } else {
+            let mut table = backend.alloc(DType::F32, &[context, config.head_dim])?;
+            let rows = config.rope.cos_sin(config.head_dim, context, 0..context);
+            backend.upload(table.view_mut(), cast_slice(&rows))?;
+            RopeTable::Positions(table)
+        };
+        let cache = KvCache::new(
+            &mut backend,
+            table,
+            dtype,
+            config.num_layers,
+            config.num_kv_heads,
+            config.head_dim,
+        )?;
+        let inputs = StepInputs::new(&mut backend, &bounds, options.page_size, config.vocab_size)?;
+        let activations = Activations::new(&mut backend, dtype, &dims, &bounds)?;
+        backend.reserve(&dims, &bounds)?;
+        Ok(Model { config, backend, weights, rope, cache, inputs, activations, limits, num_logits: 0 })
+    }
+
+    /// The model's configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The device.
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    /// Tokens that a step may hold.
+    pub fn max_tokens(&self) -> usize {
+        self.limits.max_tokens
+    }
+
+    /// The cache's bookkeeping: sequences, their lengths and pages.
+    pub fn cache(&self) -> &PageTable {
+        &self.cache.table
+    }
+
+    /// A new sequence without tokens.
+    pub fn add_sequence(&mut self) -> Result<SequenceId> {
+        self.cache.table.add()
+    }
+
+    /// Ends a sequence and frees its pages.
+    pub fn remove_sequence(&mut self, sequence: SequenceId) -> Result<()> {
+        self.cache.table.remove(sequence)
+    }
+
+    /// Forgets the tokens of a sequence from position `len` on.
+    pub fn truncate_sequence(&mut self, sequence: SequenceId, len: usize) -> Result<()> {
+        self.cache.table.truncate(sequence, len)
+    }
+
+    /// Computes the next tokens of some sequences and puts them into the cache. Returns the number of rows of logits; they
+    /// stand in the order of `inputs` until the next step. On an error no sequence has changed.
+    pub fn forward(&mut self, inputs: &[SequenceInput<'_>]) -> Result<usize> {
+        let batch = Batch::new(inputs, &mut self.cache.table, &self.limits)?;
+        self.num_logits = 0;
+        if batch.ids.is_empty() {
+            return Ok(0);
+        }
+        self.inputs.upload(&mut self.backend, &batch)?;
+        if let RopeTable::Tokens(table) = &mut self.rope {
+            let rows = rows_by_sequence(&self.config.rope, self.config.head_dim, &batch);
+            self.backend.upload(table.head_mut(batch.ids.len())?, cast_slice(&rows))?;
+            let rows: Vec<i32> = (0..batch.ids.len() as i32).collect();
+            self.backend.upload(self.inputs.positions.head_mut(rows.len())?, cast_slice(&rows))?;
+        }
+
+        // Only steps of decodes alone come again with the same bounds.
+        let repeats = (batch.bounds.max_q_len <= MAX_DECODE_TOKENS).then_some(batch.bounds);
+        let gather = !batch.wants_all_tokens_in_order();
+        let Model { config, weights, rope, cache, inputs: step_inputs, activations, .. } = self;
+        let mut pass = Pass {
+            config,
+            weights,
+            rope,
+            cache,
+            inputs: step_inputs,
+            activations,
+            bounds: batch.bounds,
+            gather,
+        };
+        self.backend.step(repeats, &mut |backend| pass.launch(backend))?;
+
+        for input in inputs {
+            self.cache.table.advance(input.sequence, input.tokens.len())?;
+        }
+        self.num_logits = batch.logits.len();
+        Ok(self.num_logits)
+    }
+
+    /// The logits of the last step, `[rows, V]`.
+    pub fn logits(&mut self) -> Result<Vec<f32>> {
+        let mut logits = vec![0.0f32; self.num_logits * self.config.vocab_size];
+        let view = self.activations.logits.head(self.num_logits)?;
+        self.backend.download(view, bytemuck::cast_slice_mut(&mut logits))?;
+        Ok(logits)
+    }
+
+    /// Makes exactly `tokens` the seen tokens of a sequence, for the repetition penalty.
+    pub fn set_seen(&mut self, sequence: SequenceId, tokens: &[u32]) -> Result<()> {
+        self.cache.table.len(sequence)?;
+        let vocab_size = self.config.vocab_size;
+        let mut words = vec![0u32; vocab_size.div_ceil(32)];
+        for &token in tokens {
+            let word = words.get_mut(token as usize / 32).filter(|_| (token as usize) < vocab_size);
+            *word.ok_or_else(|| {
+                Error::argument("set_seen", "tokens", format!("ids below {vocab_size}"), token)
+            })? |= 1 << (token % 32);
+        }
+        let slot = sequence.slot();
+        let row = self.inputs.seen.view_mut().rows(slot..slot + 1)?;
+        self.backend.upload(row, cast_slice(&words))
+    }
+
+    /// Chooses a token from each row of the last step's logits: only the tokens come back from the device.
+    pub fn sample(&mut self, rows: &[SampleRow]) -> Result<Vec<u32>> {
+        if rows.len() != self.num_logits {
+            return Err(Error::argument("sample", "rows", self.num_logits, rows.len()));
+        }
+        let n = rows.len();
+        self.backend.upload(self.inputs.sample_rows.head_mut(n)?, cast_slice(rows))?;
+        self.backend.sample(Sample {
+            logits: self.activations.logits.head(n)?,
+            rows: self.inputs.sample_rows.head(n)?,
+            seen: self.inputs.seen.view_mut(),
+            out: self.inputs.sampled.head_mut(n)?,
+        })?;
+        let mut tokens = vec![0i32; n];
+        self.backend.download(self.inputs.sampled.head(n)?, bytemuck::cast_slice_mut(&mut tokens))?;
+        tokens
+            .into_iter()
+            .map(|token| {
+                u32::try_from(token).map_err(|_| {
+                    Error::argument(
+                        "sample",
+                        "logits",
+                        "a number above -inf in each row",
+                        "only NaN and -inf",
+                    )
+                })
+            })
+            .collect()
+    }
+}
+
+/// One row of cosines and sines for each token, by the frequencies of its sequence's length.
+fn rows_by_sequence(rope: &Rope, head_dim: usize, batch: &Batch) -> Vec<f32> {
+    let mut rows = Vec::with_capacity(batch.ids.len() * head_dim);
+    for (tokens, &len) in batch.q_indptr.windows(2).zip(&batch.kv_len) {
+        let n = (tokens[1] - tokens[0]) as usize;
+        let len = len as usize;
+        rows.extend(rope.cos_sin(head_dim, len, len - n..len));
+    }
+    rows
+}
+
+/// One step: what its launches read and write.
+struct Pass<'a, B: Backend> {
+    config: &'a Config,
+    weights: &'a Weights<B>,
+    rope: &'a RopeTable<B>,
+    cache: &'a mut KvCache<B::Buffer>,
+    inputs: &'a StepInputs<B::Buffer>,
+    activations: &'a mut Activations<B::Buffer>,
+    bounds: StepBounds,
+    gather: bool,
+}
+
+impl<B: Backend> Pass<'_, B> {
+    /// The forward pass, in model order.
+    fn launch(&mut self, backend: &mut B) -> Result<()> {
+        use Activation::Native;
+        let ModelDims { num_q_heads, head_dim, .. } = self.config.dims();
+        let (eps, t) = (self.config.rms_norm_eps, self.bounds.num_tokens);
+        let (inputs, weights) = (self.inputs, self.weights);
+        let a = &mut *self.activations;
+
+        let ids = inputs.ids.head(t)?;
+        backend.embed(Embed { ids, table: &weights.embedding, out: a.residual.head_mut(t)? })?;
+        for (i, layer) in weights.layers.iter().enumerate() {
+            // The first norm has nothing to add: the embedding is the residual.
+            let weight = layer.input_norm.view();
+            let out = ActivationMut::Native(a.normed.head_mut(t)?);
+            if i == 0 {
+                backend.rms_norm(RmsNorm { x: a.residual.head(t)?, weight, eps, out })?;
+            } else {
+                let (x, residual) = (a.hidden.head(t)?, a.residual.head_mut(t)?);
+                backend.add_rms_norm(AddRmsNorm { x, residual, weight, eps, out })?;
+            }
+            matmul(backend, Native(a.normed.head(t)?), &layer.qkv, a.qkv.head_mut(t)?)?;
+            backend.rope_append_kv(RopeAppendKv {
+                qkv: a.qkv.head(t)?,
+                positions: inputs.positions.head(t)?,
+                slot_mapping: inputs.slots.head(t)?,
+                cos_sin: match self.rope {
+                    RopeTable::Positions(table) | RopeTable::Tokens(table) => table.view(),
+                },
+                q_out: a.q.head_mut(t)?.reshape(&[t, num_q_heads, head_dim])?,
+                cache: self.cache.layer_mut(i),
+            })?;
+            let split = self.bounds.num_decodes;
+            for (sequences, decode) in [(0..split, true), (split..self.bounds.batch, false)] {
+                if sequences.is_empty() {
+                    continue;
+                }
+                let args = Attention {
+                    q: a.q.head(t)?.reshape(&[t, num_q_heads, head_dim])?,
+                    cache: self.cache.layer(i),
+                    q_indptr: inputs.q_indptr.head(self.bounds.batch + 1)?,
+                    kv_len: inputs.kv_len.head(self.bounds.batch)?,
+                    page_table: inputs.page_table(&self.bounds)?,
+                    sequences,
+                    bounds: self.bounds,
+                    softmax_scale: 1.0 / (head_dim as f32).sqrt(),
+                    out: a.attention.head_mut(t)?.reshape(&[t, num_q_heads, head_dim])?,
+                    lse: None,
+                };
+                if decode { backend.attention_decode(args)? } else { backend.attention_prefill(args)? }
+            }
+            matmul(backend, Native(a.attention.head(t)?), &layer.output, a.hidden.head_mut(t)?)?;
+            backend.add_rms_norm(AddRmsNorm {
+                x: a.hidden.head(t)?,
+                residual: a.residual.head_mut(t)?,
+                weight: layer.post_attention_norm.view(),
+                eps,
+                out: ActivationMut::Native(a.normed.head_mut(t)?),
+            })?;
+            backend.matmul(Matmul {
+                x: Native(a.normed.head(t)?),
+                weight: &layer.gate_up,
+                epilogue: Epilogue::SwiGlu,
+                out: ActivationMut::Native(a.gated.head_mut(t)?),
+            })?;
+            matmul(backend, Native(a.gated.head(t)?), &layer.down, a.hidden.head_mut(t)?)?;
+        }
+        let r = self.bounds.num_logits;
+        if r == 0 {
+            return Ok(());
+        }
+        if self.gather {
+            let rows = inputs.logits.head(r)?;
+            for (x, out) in [(&a.hidden, &mut a.gathered_hidden), (&a.residual, &mut a.gathered_residual)] {
+                backend.gather_rows(GatherRows { x: x.head(t)?, rows, out: out.head_mut(r)? })?;
+            }
+        }
+        let (hidden, residual) = if self.gather {
+            (&a.gathered_hidden, &mut a.gathered_residual)
+        } else {
+            (&a.hidden, &mut a.residual)
+        };
+        backend.add_rms_norm(AddRmsNorm {
+            x: hidden.head(r)?,
+            residual: residual.head_mut(r)?,
+            weight: weights.final_norm.view(),
+            eps,
+            out: ActivationMut::Native(a.normed.head_mut(r)?),
+        })?;
+        matmul(backend, Native(a.normed.head(r)?), weights.lm_head(), a.logits.head_mut(r)?)
+    }
+}
+
+/// A matmul without an epilogue.
+fn matmul<B: Backend>(
+    backend: &mut B,
+    x: Activation<'_, B::Buffer>,
+    weight: &B::Weight,
+    out: ViewMut<'_, B::Buffer>,
+) -> Result<()> {
+    backend.matmul(Matmul { x, weight, epilogue: Epilogue::None, out: ActivationMut::Native(out) })
+}

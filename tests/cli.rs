@@ -1,0 +1,222 @@
+//! The program as a user meets it: output, errors, exit codes, files.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use crate::common::TempDir;
+
+fn path(of: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(of)
+}
+
+fn program(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_llama-kernels"));
+    command.args(args).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    program(args).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// The program fails with exit code 1 and one line that holds `parts`.
+fn fails(args: &[&str], parts: &[&str]) {
+    let output = run(args);
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{args:?}: {message}");
+    assert_eq!(message.trim_end().lines().count(), 1, "{args:?}: {message}");
+    assert!(message.starts_with("error: "), "{args:?}: {message}");
+    for part in parts {
+        assert!(message.contains(part), "{args:?}: {message:?} does not name {part:?}");
+    }
+}
+
+const DEMO: [&str; 5] = ["generate", "--model", "assets/demo-model", "--temperature", "0"];
+
+fn generate(more: &[&str]) -> Output {
+    run(&[&DEMO, more].concat())
+}
+
+#[test]
+fn generate_streams_text_and_reports_speed() {
+    let output = generate(&["--prompt", "Once there was", "--max-tokens", "24"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).trim().len() > 20, "{}", stdout(&output));
+    let report = stderr(&output);
+    assert!(report.contains("tokens/s; generated: 24 tokens, "), "{report}");
+    assert!(report.contains("CPU"), "{report}");
+}
+
+#[test]
+fn json_is_one_object() {
+    let text = stdout(&generate(&["--prompt", "Once there was", "--max-tokens", "24"]));
+    let output = generate(&["--prompt", "Once there was", "--max-tokens", "24", "--json"]);
+    let object: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(object["text"].as_str().unwrap(), text.strip_suffix('\n').unwrap());
+    assert_eq!(object["tokens"].as_array().unwrap().len(), 24);
+    assert_eq!(object["finish_reason"], "length");
+    assert!(object["decode_tokens_per_second"].as_f64().unwrap() > 0.0);
+    assert!(stderr(&output).is_empty(), "{}", stderr(&output));
+}
+
+#[test]
+fn mapped_or_read_the_text_is_the_same() {
+    let prompt = ["--prompt", "Once there was", "--max-tokens", "16"];
+    assert_eq!(stdout(&generate(&prompt)), stdout(&generate(&[&prompt[..], &["--no-mmap"]].concat())));
+}
+
+#[test]
+fn a_seed_repeats_and_is_shown() {
+    let options = ["--prompt", "Once", "--max-tokens", "24", "--temperature", "1"];
+    let args = [&DEMO[..3], &options].concat();
+    let first = run(&args);
+    let report = stderr(&first);
+    let seed = report.split("seed ").nth(1).unwrap().split(';').next().unwrap().to_string();
+    assert_eq!(stdout(&run(&[&args[..], &["--seed", &seed]].concat())), stdout(&first));
+}
+
+#[test]
+fn chat_answers_a_prompt_and_a_conversation() {
+    let single = generate(&["--chat", "--prompt", "Who are you?", "--max-tokens", "32"]);
+    assert!(single.status.success(), "{}", stderr(&single));
+    let mut child = program(&[&DEMO[..], &["--chat", "--max-tokens", "32"]].concat())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"Who are you?\n\nWho are you?\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.starts_with(&stdout(&single)), "{text:?} does not begin with the single answer");
+    assert_eq!(stderr(&output).matches("generated:").count(), 2, "one report an answer");
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    for args in [
+        &["generate"][..],
+        &["generate", "--model", "assets/demo-model"],
+        &["generate", "--model", "assets/demo-model", "--prompt", "x", "--device", "tpu"],
+        &["generate", "--model", "assets/demo-model", "--prompt", "x", "--system", "y"],
+        &["logits", "--model", "assets/demo-model", "--tokens", "1,x", "--out", "y"],
+        &["nonsense"],
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", stderr(&output));
+        assert!(!stderr(&output).is_empty());
+    }
+}
+
+#[test]
+fn errors_name_the_option_or_the_file() {
+    fails(&["generate", "--model", "no/such/folder", "--prompt", "x"], &["no/such/folder", "config.json"]);
+    let prompt = [&DEMO[..3], &["--prompt", "x"]].concat();
+    for (option, value) in
+        [("--temperature", "-1"), ("--top-p", "1.5"), ("--min-p", "2"), ("--repetition-penalty", "0")]
+    {
+        let name = option.trim_start_matches('-').replace('-', "_");
+        fails(&[&prompt[..], &[&format!("{option}={value}")]].concat(), &[&name, value]);
+    }
+    for device in ["cuda", "cuda:1", "sim"] {
+        fails(&[&prompt[..], &["--device", device]].concat(), &["--device", "--device cpu"]);
+    }
+    fails(
+        &["generate", "--model", "tests/golden/f16", "--prompt", "x"],
+        &["tests/golden/f16/tokenizer.json"],
+    );
+}
+
+#[test]
+fn a_prompt_beyond_the_context_is_refused() {
+    let prompt = "word ".repeat(3000);
+    fails(
+        &[&DEMO[..], &["--prompt", &prompt]].concat(),
+        &["tokens do not fit the model's context of 2048 tokens"],
+    );
+    let tokens = vec!["1"; 2049].join(",");
+    let out = TempDir::new();
+    let file = out.path().join("logits.safetensors");
+    fails(
+        &["logits", "--model", "assets/demo-model", "--tokens", &tokens, "--out", file.to_str().unwrap()],
+        &["--tokens", "2049", "2048"],
+    );
+    assert_eq!(out.files(), Vec::<String>::new());
+}
+
+fn logits(model: &str, tokens: &str, out: &Path) -> Output {
+    run(&["logits", "--model", model, "--tokens", tokens, "--out", out.to_str().unwrap()])
+}
+
+#[test]
+fn logits_writes_one_tensor_and_nothing_else() {
+    let folder = TempDir::new();
+    let file = folder.path().join("logits.safetensors");
+    std::fs::write(&file, "an older file").unwrap();
+    // This folder holds no tokenizer.
+    let output = logits("tests/golden/odd-vocab", "1,2,112", &file);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(folder.files(), ["logits.safetensors"]);
+    let bytes = std::fs::read(&file).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(tensors.names(), ["logits"]);
+    let tensor = tensors.tensor("logits").unwrap();
+    assert_eq!((tensor.dtype(), tensor.shape()), (safetensors::Dtype::F32, &[3, 113][..]));
+    let values: Vec<f32> = tensor.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+    assert!(values.iter().all(|v| v.is_finite()) && values.iter().any(|v| *v != 0.0));
+}
+
+#[test]
+fn logits_leaves_nothing_behind_when_it_fails() {
+    let folder = TempDir::new();
+    let file = folder.path().join("logits.safetensors");
+    for (tokens, part) in [("113", "--tokens: expected ids below 113, got 113"), ("1,99999", "99999")] {
+        let output = logits("tests/golden/odd-vocab", tokens, &file);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains(part), "{}", stderr(&output));
+    }
+    let output = logits("tests/golden/odd-vocab", "1", folder.path());
+    assert!(stderr(&output).contains("expected a file, got a folder"), "{}", stderr(&output));
+    let output = logits("tests/golden/odd-vocab", "1", &folder.path().join("no/such/file"));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("--out"), "{}", stderr(&output));
+    assert_eq!(folder.files(), Vec::<String>::new());
+}
+
+#[test]
+fn info_shows_what_a_model_is_and_needs() {
+    let output = run(&["info", "--model", "assets/demo-model"]);
+    let text = stdout(&output);
+    assert!(output.status.success(), "{}", stderr(&output));
+    for part in ["parameters", "KV cache", "per 1K tokens", "add_rms_norm", "attention_decode", "llama3"] {
+        assert!(text.contains(part), "{text} does not show {part:?}");
+    }
+    let output = run(&["info"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    for part in ["cpu", "cuda", "kernels"] {
+        assert!(stdout(&output).contains(part), "{} does not show {part:?}", stdout(&output));
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let mut child = program(&[&DEMO[..], &["--prompt", "Once", "--max-tokens", "200"]].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("panic"), "{}", stderr(&output));
+}

@@ -1,0 +1,58 @@
+//! The embedded fatbins and PTX.
+
+use std::collections::BTreeSet;
+
+use llama_kernels::gpu::registry;
+use llama_kernels::plan::Kernel;
+
+use super::tools;
+
+#[test]
+#[cfg_attr(not(kernels_built), ignore = "the CUDA kernels were not built: there is no nvcc")]
+fn every_kernel_is_in_its_fatbin_for_every_architecture_and_nothing_else_is() {
+    let archs = registry::architectures().unwrap();
+    let mut compiled = BTreeSet::new();
+    for (family, kernel) in tools::families() {
+        let output = tools::cuobjdump(family, kernel, &["--dump-resource-usage"]);
+        compiled.extend(tools::by_kernel(&output).into_keys());
+    }
+    let table: BTreeSet<_> = Kernel::ALL
+        .iter()
+        .flat_map(|kernel| archs.iter().map(|arch| (kernel.name().to_string(), arch.to_string())))
+        .collect();
+    assert_eq!(compiled, table);
+}
+
+#[test]
+#[cfg_attr(not(kernels_built), ignore = "the CUDA kernels were not built: there is no nvcc")]
+fn every_fatbin_brings_ptx_for_newer_cards() {
+    for (family, kernel) in tools::families() {
+        let ptx = tools::cuobjdump(family, kernel, &["--list-ptx"]);
+        assert!(ptx.contains("sm_80.ptx"), "{family}: {ptx}");
+    }
+}
+
+#[test]
+#[cfg_attr(not(kernels_built), ignore = "the CUDA kernels were not built: there is no nvcc")]
+fn the_fatbins_are_small() {
+    let bytes: usize =
+        tools::families().values().map(|&kernel| registry::fatbin(kernel).unwrap().len()).sum();
+    assert!(bytes < 8 << 20, "{bytes} bytes");
+}
+
+#[cfg(feature = "sim")]
+#[test]
+#[cfg_attr(not(kernels_built), ignore = "the CUDA kernels were not built: there is no nvcc")]
+fn the_simulated_gpu_gets_ptx_with_lines_and_without_paths_of_this_machine() {
+    for &kernel in Kernel::ALL {
+        let ptx = registry::ptx(kernel).unwrap();
+        assert!(ptx.contains(&format!(".visible .entry {}(", kernel.name())), "{}", kernel.name());
+        assert!(ptx.contains("\n.target sm_80\n"), "{}", kernel.name());
+        assert!(ptx.contains("\t.loc\t"), "{}", kernel.name());
+        let files: Vec<&str> = ptx.lines().filter(|line| line.starts_with("\t.file\t")).collect();
+        let own = format!("\"cuda/{}.cu\"", kernel.family());
+        assert!(files.iter().any(|line| line.ends_with(&own)), "{files:?}");
+        assert!(!ptx.contains(env!("CARGO_MANIFEST_DIR")), "{}", kernel.name());
+        assert!(files.iter().all(|line| !line.contains("\"/") && !line.contains("..")), "{files:?}");
+    }
+}

@@ -1,0 +1,14 @@
+//! Tests of the whole crate, one module an area.
+
+mod kernels;
+
+#[cfg(feature = "cli")]
+mod cli;
+#[cfg(feature = "model")]
+mod common;
+#[cfg(feature = "model")]
+mod forward;
+#[cfg(feature = "model")]
+mod golden;
+#[cfg(feature = "cli")]
+mod readme;
