@@ -10,6 +10,8 @@ mod common;
 #[cfg(feature = "model")]
 mod forward;
 #[cfg(feature = "model")]
+mod golden;
+#[cfg(feature = "model")]
 mod model;
 #[cfg(feature = "model")]
 mod readers;
