@@ -1,6 +1,7 @@
 //! Tests of the whole crate, one module an area.
 
 mod kernels;
+mod reference;
 
 #[cfg(feature = "cli")]
 mod cli;
@@ -8,6 +9,8 @@ mod cli;
 mod common;
 #[cfg(feature = "model")]
 mod forward;
+#[cfg(feature = "model")]
+mod golden;
 #[cfg(feature = "model")]
 mod model;
 #[cfg(feature = "model")]

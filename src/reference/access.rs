@@ -7,6 +7,7 @@ use half::{bf16, f16};
 
 use super::CpuBuffer;
 use super::real::{E4m3, Element, Real};
+use super::simd;
 use crate::tensor::{DType, Layout, View, ViewMut};
 use crate::{Error, Result, par};
 
@@ -47,14 +48,8 @@ macro_rules! each_float {
 
 impl Floats<'_> {
     /// Reads `to.len()` elements from index `at` on.
-    #[inline(always)]
     fn load<A: Real>(self, at: usize, to: &mut [A]) {
-        each_float!(Floats, self, from => {
-            let from = &from[at..at + to.len()];
-            for (to, from) in to.iter_mut().zip(from) {
-                *to = from.load();
-            }
-        });
+        each_float!(Floats, self, from => simd::load(&from[at..at + to.len()], to));
     }
 }
 
@@ -182,7 +177,6 @@ impl<'a> Input<'a> {
     }
 
     /// Reads the elements from `index` (all dimensions but the last) on.
-    #[inline(always)]
     pub fn load<A: Real, const N: usize>(&self, index: [usize; N], to: &mut [A]) {
         let at: usize = index.iter().zip(self.layout.strides()).map(|(i, stride)| i * stride).sum();
         self.floats.load(self.layout.offset() + at, to);
@@ -239,9 +233,7 @@ impl<'a> Output<'a> {
                 for (i, row) in rows.chunks_mut(stride).enumerate() {
                     let row = &mut row[..width];
                     if LOAD {
-                        for (value, stored) in values.iter_mut().zip(&*row) {
-                            *value = stored.load();
-                        }
+                        simd::load(row, &mut values);
                     }
                     f(range.start + task * rows_per_task + i, &mut values);
                     for (stored, value) in row.iter_mut().zip(&values) {

@@ -12,7 +12,7 @@ use super::matmul::products;
 use super::real::{Real, round};
 use super::rope::check_scale;
 use super::rows::indices;
-use super::simd::{Hot, LANES, dispatch, fold, padded};
+use super::simd::{add_weighted, exponentials, padded};
 use crate::backend::Attention;
 use crate::tensor::DType;
 use crate::{Error, Result, par};
@@ -34,7 +34,7 @@ pub(super) fn attention<A: Real>(
     let mut lse = args.lse.map(|lse| Scatter::new(op, "lse", lse)).transpose()?;
     let (group, head_dim) = (problem.group, problem.head_dim);
     let tasks = problem.tasks();
-    let results = par::map(tasks.len(), |i| dispatch(Run { problem: &problem, task: &tasks[i] }));
+    let results = par::map(tasks.len(), |i| Run { problem: &problem, task: &tasks[i] }.run());
     for (task, rows) in tasks.iter().zip(results) {
         for (row, lse_of_row) in rows.lse.iter().enumerate() {
             let index = [task.queries.start + row / group, task.kv_head * group + row % group];
@@ -201,13 +201,10 @@ struct Run<'a, A> {
     task: &'a Task<'a>,
 }
 
-impl<A: Real> Hot for Run<'_, A> {
-    type Output = Attended<A>;
-
-    #[inline(always)]
-    fn run<const WIDE: bool>(self) -> Attended<A> {
+impl<A: Real> Run<'_, A> {
+    fn run(&self) -> Attended<A> {
         let visible: Vec<usize> = self.task.queries.clone().map(|t| self.task.sequence.visible(t)).collect();
-        let mut scores = self.scores::<WIDE>(visible.last().copied().unwrap_or(0));
+        let mut scores = self.scores(visible.last().copied().unwrap_or(0));
         let rows = visible.len() * self.problem.group;
         let (mut sums, mut lse) = (vec![A::ZERO; rows], vec![A::NEG_INFINITY; rows]);
         for (row, scores) in scores.rows_mut().enumerate() {
@@ -234,8 +231,7 @@ impl<A> Scores<A> {
 
 impl<A: Real> Run<'_, A> {
     /// `softmax_scale * q · k` of all rows with the first `keys` keys.
-    #[inline(always)]
-    fn scores<const WIDE: bool>(&self, keys: usize) -> Scores<A> {
+    fn scores(&self, keys: usize) -> Scores<A> {
         let Problem { group, head_dim, softmax_scale, .. } = *self.problem;
         let width = padded(head_dim);
         let rows = self.task.queries.len() * group;
@@ -250,7 +246,7 @@ impl<A: Real> Run<'_, A> {
         for start in (0..keys).step_by(BLOCK_KEYS) {
             let n = BLOCK_KEYS.min(keys - start);
             self.load_cached(&self.problem.k, self.problem.k_scale, start, &mut block[..n * width]);
-            products::<A, WIDE>(&block[..n * width], &q, width, &mut products_of_block[..n * rows]);
+            products(&block[..n * width], &q, width, &mut products_of_block[..n * rows]);
             for (scores, products) in scores.chunks_mut(keys).zip(products_of_block.chunks(n)) {
                 for (score, &product) in scores[start..start + n].iter_mut().zip(products) {
                     *score = product * softmax_scale;
@@ -262,28 +258,19 @@ impl<A: Real> Run<'_, A> {
 
     /// Replaces scores by `e^(score - max)`, rounded as they meet the values; returns the sum before rounding, and the
     /// logarithm of the sum of `e^score`.
-    #[inline(always)]
     fn softmax(&self, scores: &mut [A]) -> (A, A) {
         let mut max = A::NEG_INFINITY;
         for &score in &*scores {
             max = if score > max { score } else { max };
         }
-        let mut sums = [A::ZERO; LANES];
-        for scores in scores.chunks_mut(LANES) {
-            for (sum, score) in sums.iter_mut().zip(scores) {
-                *score = (*score - max).exp();
-                *sum += *score;
-            }
-        }
+        let sum = exponentials(scores, max);
         for score in scores {
             *score = round(self.problem.rounded_to, *score);
         }
-        let sum = fold(sums);
         (sum, max + sum.ln())
     }
 
     /// `sum(p * v) / sum(p)` of all rows, each over the keys that it sees; 0 where it sees none.
-    #[inline(always)]
     fn weighted_values(&self, weights: &Scores<A>, visible: &[usize], sums: &[A]) -> Vec<A> {
         let width = padded(self.problem.head_dim);
         let mut values = vec![A::ZERO; sums.len() * width];
@@ -293,17 +280,7 @@ impl<A: Real> Run<'_, A> {
             self.load_cached(&self.problem.v, self.problem.v_scale, start, &mut block[..n * width]);
             for (row, values) in values.chunks_mut(width).enumerate() {
                 let end = visible[row / self.problem.group].min(start + n).max(start);
-                let weights = &weights.values[row * weights.keys..][start..end];
-                for (lanes, values) in values.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
-                    let mut sums = *values;
-                    for (&weight, v) in weights.iter().zip(block.chunks_exact(width)) {
-                        let v = &v.as_chunks::<LANES>().0[lanes];
-                        for l in 0..LANES {
-                            sums[l] += weight * v[l];
-                        }
-                    }
-                    *values = sums;
-                }
+                add_weighted(&weights.values[row * weights.keys..][start..end], &block, values);
             }
         }
         for ((values, &sum), &visible) in values
@@ -319,7 +296,6 @@ impl<A: Real> Run<'_, A> {
     }
 
     /// Reads the keys or values from position `start` on.
-    #[inline(always)]
     fn load_cached(&self, cache: &Input<'_>, scale: A, start: usize, to: &mut [A]) {
         let Problem { page_size, head_dim, .. } = *self.problem;
         for (i, to) in to.chunks_mut(padded(head_dim)).enumerate() {

@@ -1,20 +1,21 @@
 //! `y = epilogue(x W^T)`.
 //!
 //! One token is bound by reading the weights, so their rows are multiplied as they stream in. More tokens than one share
-//! a block of rows that is converted once. Either way an inner product is [`dots`]: batches do not change its bits.
+//! a block of rows that is converted once. Either way an inner product is [`Real`]'s: batches do not change its bits.
 
 use super::activation::{Sink, Source, silu};
 use super::real::{Element, Real};
-use super::simd::{Hot, dispatch, dots, padded};
+use super::simd::{InstructionSet, instruction_set, load, padded};
 use super::weight::{Rows, RowsOf};
 use super::{CpuBuffer, CpuWeight};
 use crate::backend::{Epilogue, Matmul, RowOrder};
+use crate::tensor::DType;
 use crate::{Error, Result, par};
 
 /// Multiplications that make a task.
 const GRAIN: usize = 1 << 17;
 
-/// Rows of weights that are converted at once: with the longest rows they still fit a core's L2.
+/// Rows of weights that are converted at once, at most: a whole number of tiles of any width.
 const BLOCK_ROWS: usize = 64;
 
 /// Tokens at a time: bounds the memory for sums to this times the rows of the weight.
@@ -89,86 +90,76 @@ fn sums<W: Element, A: Real>(weight: &RowsOf<'_, W>, xs: &[A], m: usize, n: usiz
     let block = (GRAIN / k).next_multiple_of(4).clamp(4, most.max(4));
     let mut values = vec![A::ZERO; m * n];
     par::chunks(&mut values, block * m, |task, values| {
-        dispatch(Block { weight, first: task * block, xs, k, m, values });
+        let first = task * block;
+        if m == 1 {
+            stream(weight, first, xs, values);
+        } else {
+            let mut rows = vec![A::ZERO; values.len() / m * padded(k)];
+            for (n, row) in rows.chunks_mut(padded(k)).enumerate() {
+                load(weight.row(first + n), row);
+            }
+            products(&rows, xs, padded(k), values);
+        }
     });
     Sums { values, m, block }
 }
 
-/// The sums of a block of rows: `values` is `[m, rows]`.
-struct Block<'a, W, A> {
-    weight: &'a RowsOf<'a, W>,
-    first: usize,
-    xs: &'a [A],
-    k: usize,
-    m: usize,
-    values: &'a mut [A],
-}
-
-impl<W: Element, A: Real> Hot for Block<'_, W, A> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const WIDE: bool>(self) {
-        let rows = self.values.len() / self.m;
-        if self.m == 1 {
-            // Four rows at once, so that four chains of additions hide each other's latency.
-            let mut n = 0;
-            while n + 4 <= rows {
-                let at = self.first + n;
-                let weights = [at, at + 1, at + 2, at + 3].map(|n| self.weight.row(n));
-                for (value, [sum]) in self.values[n..].iter_mut().zip(dots(weights, [self.xs])) {
-                    *value = sum;
-                }
-                n += 4;
-            }
-            for n in n..rows {
-                [[self.values[n]]] = dots([self.weight.row(self.first + n)], [self.xs]);
-            }
-            return;
-        }
-        let width = padded(self.k);
-        let mut weights = vec![A::ZERO; rows * width];
-        for (n, to) in weights.chunks_mut(width).enumerate() {
-            for (to, from) in to.iter_mut().zip(self.weight.row(self.first + n)) {
-                *to = from.load();
-            }
-        }
-        products::<A, WIDE>(&weights, self.xs, width, self.values);
+/// Products of one token with the rows from `first` on.
+fn stream<W: Element, A: Real>(weight: &RowsOf<'_, W>, first: usize, x: &[A], values: &mut [A]) {
+    // Four rows at once: their chains of additions hide each other's latency.
+    let (fours, rest) = values.as_chunks_mut::<4>();
+    for (i, values) in fours.iter_mut().enumerate() {
+        let n = first + 4 * i;
+        let rows = [weight.row(n), weight.row(n + 1), weight.row(n + 2), weight.row(n + 3)];
+        *values = A::dots(rows, [x]).map(|[sum]| sum);
+    }
+    for (i, value) in rest.iter_mut().enumerate() {
+        [[*value]] = A::dots([weight.row(first + 4 * fours.len() + i)], [x]);
     }
 }
 
 /// `values[c, r] = weights[r] · xs[c]` for all rows of both, each padded to `width` elements.
-#[inline(always)]
-pub(super) fn products<A: Real, const WIDE: bool>(weights: &[A], xs: &[A], width: usize, values: &mut [A]) {
-    if WIDE && size_of::<A>() == 4 {
-        tiled::<A, 4, 4>(weights, xs, width, values);
-    } else {
-        tiled::<A, 2, 2>(weights, xs, width, values);
+pub(super) fn products<A: Real>(weights: &[A], xs: &[A], width: usize, values: &mut [A]) {
+    // As many sums as stay in registers.
+    match (instruction_set(), A::DTYPE) {
+        #[cfg(target_arch = "x86_64")]
+        (InstructionSet::Avx512, DType::F32) => tiled::<A, 4, 4>(weights, xs, width, values),
+        _ => tiled::<A, 2, 2>(weights, xs, width, values),
     }
 }
 
-/// [`products`] in tiles of `R` rows by `C` tokens, whose sums stay in registers.
-#[inline(always)]
+/// [`products`] in tiles of `R` rows by `C` tokens, and narrower ones at the edges.
 fn tiled<A: Real, const R: usize, const C: usize>(weights: &[A], xs: &[A], width: usize, values: &mut [A]) {
     let rows = weights.len() / width;
     for (xs, values) in xs.chunks(C * width).zip(values.chunks_mut(C * rows)) {
-        for (tile, weights) in weights.chunks(R * width).enumerate() {
-            let row = |r: usize| &weights[r * width..][..width];
-            let x = |c: usize| &xs[c * width..][..width];
-            let at = tile * R;
-            if weights.len() == R * width && xs.len() == C * width {
-                let sums = dots::<A, A, R, C>(std::array::from_fn(row), std::array::from_fn(x));
-                for r in 0..R {
-                    for c in 0..C {
-                        values[c * rows + at + r] = sums[r][c];
-                    }
-                }
-            } else {
-                for r in 0..weights.len() / width {
-                    for c in 0..xs.len() / width {
-                        [[values[c * rows + at + r]]] = dots([row(r)], [x(c)]);
-                    }
-                }
+        if xs.len() == C * width {
+            strip::<A, R, C>(weights, xs, width, values);
+        } else {
+            for (x, values) in xs.chunks(width).zip(values.chunks_mut(rows)) {
+                strip::<A, R, 1>(weights, x, width, values);
+            }
+        }
+    }
+}
+
+/// All products of `C` tokens.
+fn strip<A: Real, const R: usize, const C: usize>(weights: &[A], xs: &[A], width: usize, values: &mut [A]) {
+    let rows = weights.len() / width;
+    let xs: [&[A]; C] = std::array::from_fn(|c| &xs[c * width..][..width]);
+    let mut put = |r: usize, sums: [A; C]| {
+        for (c, sum) in sums.into_iter().enumerate() {
+            values[c * rows + r] = sum;
+        }
+    };
+    for (tile, weights) in weights.chunks(R * width).enumerate() {
+        let row = |r: usize| &weights[r * width..][..width];
+        if weights.len() == R * width {
+            let sums = A::dots(std::array::from_fn::<_, R, _>(row), xs);
+            sums.into_iter().enumerate().for_each(|(r, sums)| put(tile * R + r, sums));
+        } else {
+            for r in 0..weights.len() / width {
+                let [sums] = A::dots([row(r)], xs);
+                put(tile * R + r, sums);
             }
         }
     }

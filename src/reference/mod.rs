@@ -13,6 +13,7 @@ mod access;
 mod activation;
 mod attention;
 mod buffer;
+pub mod compare;
 mod matmul;
 mod norm;
 mod philox;

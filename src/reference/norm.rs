@@ -4,7 +4,7 @@ use super::CpuBuffer;
 use super::access::{Input, Output, check_rank, check_shape};
 use super::activation::{Sink, Source};
 use super::real::{Real, round};
-use super::simd::{Hot, LANES, dispatch, fold};
+use super::simd::sum_of_squares;
 use crate::Result;
 use crate::backend::{Activation, ActivationMut, AddRmsNorm, RmsNorm};
 use crate::tensor::View;
@@ -66,32 +66,11 @@ impl<'a, A: Real> Norm<'a, A> {
         let width = A::from_f64(self.weight.len() as f64);
         self.out.write(0..self.rows, |t, values: &mut [A]| {
             x.load(t, values);
-            let mean = dispatch(SumOfSquares(values)) / width;
+            let mean = sum_of_squares(values) / width;
             let scale = A::ONE / (mean + self.eps).sqrt();
             for (value, &weight) in values.iter_mut().zip(&self.weight) {
                 *value = round(rounded_to, *value * scale) * weight;
             }
         });
-    }
-}
-
-struct SumOfSquares<'a, A>(&'a [A]);
-
-impl<A: Real> Hot for SumOfSquares<'_, A> {
-    type Output = A;
-
-    #[inline(always)]
-    fn run<const WIDE: bool>(self) -> A {
-        let mut sums = [A::ZERO; LANES];
-        let (whole, rest) = self.0.as_chunks::<LANES>();
-        for xs in whole {
-            for l in 0..LANES {
-                sums[l] += xs[l] * xs[l];
-            }
-        }
-        for (sum, &x) in sums.iter_mut().zip(rest) {
-            *sum += x * x;
-        }
-        fold(sums)
     }
 }

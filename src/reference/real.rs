@@ -6,12 +6,14 @@ use std::ops::{Add, AddAssign, Div, Mul, Sub};
 use bytemuck::Pod;
 use half::{bf16, f16};
 
+use super::simd::Dots;
 use crate::quant::fp8;
 use crate::tensor::DType;
 
 /// A type that the reference accumulates in: f32, as the kernels do, or f64, to judge both.
 pub trait Real:
     Element
+    + Dots
     + Debug
     + Default
     + PartialOrd
@@ -129,8 +131,19 @@ impl Real for f64 {
     }
 }
 
+/// Element types that processors have instructions for.
+#[derive(Clone, Copy)]
+pub enum Format {
+    F32,
+    BF16,
+    F16,
+    Other,
+}
+
 /// A float that tensors hold. (Public only as a bound of [`Real`], which it thereby closes to other crates.)
 pub trait Element: Pod + Send + Sync {
+    /// For instructions that convert it.
+    const FORMAT: Format = Format::Other;
     /// Exact, except for an f64 that is accumulated in f32.
     fn load<A: Real>(self) -> A;
     /// Rounded once, to nearest even.
@@ -149,6 +162,8 @@ impl Element for f64 {
 }
 
 impl Element for f32 {
+    const FORMAT: Format = Format::F32;
+
     #[inline(always)]
     fn load<A: Real>(self) -> A {
         A::from_f32(self)
@@ -160,6 +175,8 @@ impl Element for f32 {
 }
 
 impl Element for bf16 {
+    const FORMAT: Format = Format::BF16;
+
     #[inline(always)]
     fn load<A: Real>(self) -> A {
         A::from_f32(f32::from_bits(u32::from(self.to_bits()) << 16))
@@ -171,6 +188,8 @@ impl Element for bf16 {
 }
 
 impl Element for f16 {
+    const FORMAT: Format = Format::F16;
+
     #[inline(always)]
     fn load<A: Real>(self) -> A {
         A::from_f32(f16_to_f32(self.to_bits()))

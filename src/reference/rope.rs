@@ -1,7 +1,7 @@
 //! Rotary positions ("RoFormer", Su et al. 2021), and the append to the paged cache.
 
 use super::CpuBuffer;
-use super::access::{Input, Output, Scatter, check_rank, check_shape, numbers};
+use super::access::{Input, Output, Scatter, check_dtype, check_rank, check_shape, numbers};
 use super::real::Real;
 use super::rows::indices;
 use crate::backend::RopeAppendKv;
@@ -24,6 +24,7 @@ pub(super) fn rope_append_kv<A: Real>(args: RopeAppendKv<'_, CpuBuffer>) -> Resu
     check_scale(OP, "cache.v_scale", args.cache.v.dtype, args.cache.v_scale)?;
     check_shape(OP, "qkv", args.qkv.shape(), &[tokens, (q_heads + 2 * kv_heads) * head_dim])?;
     let [table_rows, _] = check_rank(OP, "cos_sin", args.cos_sin.shape())?;
+    check_dtype(OP, "cos_sin", args.cos_sin.dtype, DType::F32)?;
     check_shape(OP, "cos_sin", args.cos_sin.shape(), &[table_rows, head_dim])?;
     let positions = numbers(OP, "positions", args.positions, DType::I32, &[tokens])?;
     let positions = indices(OP, "positions", positions, table_rows)?;

@@ -5,6 +5,7 @@ use half::{bf16, f16};
 use super::CpuBuffer;
 use super::access::Input;
 use super::real::{Element, Real};
+use super::simd;
 use crate::backend::{RowOrder, WeightSource};
 use crate::tensor::{DType, HostTensor, Tensor};
 use crate::{Error, Result};
@@ -121,7 +122,6 @@ impl<'a, W: Element> RowsOf<'a, W> {
     }
 
     /// Row `n` of all parts.
-    #[inline(always)]
     pub fn row(&self, mut n: usize) -> &'a [W] {
         for part in &self.parts {
             let height = part.len() / self.k;
@@ -135,9 +135,7 @@ impl<'a, W: Element> RowsOf<'a, W> {
 
     /// Reads row `n`.
     pub fn load<A: Real>(&self, n: usize, to: &mut [A]) {
-        for (to, from) in to.iter_mut().zip(self.row(n)) {
-            *to = from.load();
-        }
+        simd::load(self.row(n), to);
     }
 }
 
