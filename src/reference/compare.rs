@@ -6,8 +6,22 @@ use super::real::round;
 use crate::tensor::DType;
 use crate::{Error, Result};
 
-/// The element of a result that comes closest to its bound, or exceeds it furthest.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// Numbers in rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix<'a> {
+    values: &'a [f64],
+    width: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// Rows of `width` numbers.
+    pub fn new(values: &'a [f64], width: usize) -> Self {
+        Matrix { values, width: width.max(1) }
+    }
+}
+
+/// The element of a result that takes up most of its bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Worst {
     /// Its row.
     pub row: usize,
@@ -24,11 +38,6 @@ pub struct Worst {
 }
 
 impl Worst {
-    /// Whether it, and so every element, is within its bound.
-    pub fn passes(&self) -> bool {
-        self.error <= self.bound
-    }
-
     /// The part of its bound that the error takes up.
     pub fn share(&self) -> f64 {
         if self.error == 0.0 { 0.0 } else { self.error / self.bound }
@@ -42,52 +51,76 @@ impl fmt::Display for Worst {
     }
 }
 
-/// FlashAttention's rule, row by row of `width` elements: `|out - reference| <= 2 max|naive - reference| + atol`, with
+impl std::error::Error for Worst {}
+
+/// FlashAttention's rule, row by row: `|out - reference| <= 2 max|naive - reference| + atol`, with
 /// `atol = 2 max|round(round(reference + 0.3) - 0.3) - reference|`.
 ///
 /// `reference` is the formula in f64; `naive` the same formula rounded to `dtype` wherever the kernel stores, which says
 /// how much error the format itself brings; `round` is to `dtype`. Where the reference is not finite the result must be
-/// the same, and where `naive` alone is not (it overflowed), the result may be what `naive` is.
+/// the same, and where `naive` alone is not (it overflowed), the result may be what `naive` is. Elements that one of the
+/// three lacks differ.
 ///
-/// Errors if the slices differ in length or are no rows of `width`.
+/// Returns the worst element, as an error if it exceeds its bound.
 pub fn elementwise(
+    out: Matrix<'_>,
+    reference: Matrix<'_>,
+    naive: Matrix<'_>,
     dtype: DType,
-    width: usize,
-    out: &[f64],
-    reference: &[f64],
-    naive: &[f64],
-) -> Result<Worst> {
-    check_rows("out", out.len(), reference.len(), width)?;
-    check_rows("naive", naive.len(), reference.len(), width)?;
-    let mut worst = Worst { row: 0, column: 0, out: 0.0, reference: 0.0, error: 0.0, bound: 0.0 };
-    for row in 0..reference.len().checked_div(width).unwrap_or(0) {
-        let range = row * width..(row + 1) * width;
-        let (out, reference, naive) = (&out[range.clone()], &reference[range.clone()], &naive[range]);
-        let largest = |errors: &mut dyn Iterator<Item = f64>| {
-            errors.filter(|error| error.is_finite()).fold(0.0, f64::max)
-        };
-        let of_format = largest(&mut naive.iter().zip(reference).map(|(naive, x)| (naive - x).abs()));
-        let of_store =
-            largest(&mut reference.iter().map(|&x| (round(dtype, round(dtype, x + 0.3) - 0.3) - x).abs()));
-        let bound = 2.0 * of_format + 2.0 * of_store;
+) -> Result<Worst, Worst> {
+    let width = reference.width;
+    let mut worst = Worst::default();
+    let lengths = [out.values.len(), reference.values.len(), naive.values.len()];
+    let common = lengths.into_iter().min().unwrap_or(0);
+    if lengths != [common; 3] || out.width != width || naive.width != width {
+        let at = |matrix: Matrix<'_>| matrix.values.get(common).copied().unwrap_or(f64::NAN);
+        let (row, column) = (common / width, common % width);
+        return Err(Worst {
+            row,
+            column,
+            out: at(out),
+            reference: at(reference),
+            error: f64::INFINITY,
+            bound: 0.0,
+        });
+    }
+    let rows = reference.values.chunks(width).zip(out.values.chunks(width)).zip(naive.values.chunks(width));
+    for (row, ((reference, out), naive)) in rows.enumerate() {
+        let bound = bound(reference, naive, dtype);
         for (column, ((&out, &reference), &naive)) in out.iter().zip(reference).zip(naive).enumerate() {
-            let same = out == reference || (out.is_nan() && reference.is_nan());
-            let overflowed = !naive.is_finite() && (out == naive || (out.is_nan() && naive.is_nan()));
-            let error = if same || overflowed { 0.0 } else { (out - reference).abs() };
-            let error = if error.is_nan() { f64::INFINITY } else { error };
-            let element = Worst { row, column, out, reference, error, bound };
+            let element = Worst { row, column, out, reference, error: error(out, reference, naive), bound };
             if element.share() > worst.share() {
                 worst = element;
             }
         }
     }
-    Ok(worst)
+    if worst.error <= worst.bound { Ok(worst) } else { Err(worst) }
+}
+
+/// What an element of a row may be off by.
+fn bound(reference: &[f64], naive: &[f64], dtype: DType) -> f64 {
+    let of_format = reference.iter().zip(naive).map(|(x, naive)| (naive - x).abs());
+    let of_store = reference.iter().map(|&x| (round(dtype, round(dtype, x + 0.3) - 0.3) - x).abs());
+    let largest = |max: f64, error: f64| if error.is_finite() { max.max(error) } else { max };
+    2.0 * of_format.fold(0.0, largest) + 2.0 * of_store.fold(0.0, largest)
+}
+
+/// What an element is off by.
+fn error(out: f64, reference: f64, naive: f64) -> f64 {
+    let same = |a: f64, b: f64| a == b || (a.is_nan() && b.is_nan());
+    if same(out, reference) || (!naive.is_finite() && same(out, naive)) {
+        return 0.0;
+    }
+    let error = (out - reference).abs();
+    if error.is_nan() { f64::INFINITY } else { error }
 }
 
 /// Compares results bit by bit, as `width` elements of `dtype` a row; the error names the first that differs.
-pub fn bitwise(dtype: DType, width: usize, out: &[u8], expected: &[u8]) -> Result<()> {
-    let size = dtype.size();
-    check_rows("out", out.len(), expected.len(), width * size)?;
+pub fn bitwise(out: &[u8], expected: &[u8], dtype: DType, width: usize) -> Result<()> {
+    let (size, width) = (dtype.size(), width.max(1));
+    if out.len() != expected.len() {
+        return Err(Error::argument("compare", "out", format!("{} bytes", expected.len()), out.len()));
+    }
     let mut elements = out.chunks(size).zip(expected.chunks(size)).enumerate();
     let Some((i, (out, expected))) = elements.find(|(_, (out, expected))| out != expected) else {
         return Ok(());
@@ -97,13 +130,4 @@ pub fn bitwise(dtype: DType, width: usize, out: &[u8], expected: &[u8]) -> Resul
         format!("0x{digits} at [{}, {}]", i / width, i % width)
     };
     Err(Error::argument("compare", "out", hex(expected), hex(out)))
-}
-
-fn check_rows(arg: &'static str, given: usize, expected: usize, width: usize) -> Result<()> {
-    let whole = if width == 0 { expected == 0 } else { expected.is_multiple_of(width) };
-    if given != expected || !whole {
-        let expected = format!("{expected} in rows of {width}");
-        return Err(Error::argument("compare", arg, expected, given));
-    }
-    Ok(())
 }

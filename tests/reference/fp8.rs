@@ -21,11 +21,11 @@ impl Quantized {
         Quantized { codes, scale }
     }
 
-    fn to_write(&mut self, rounded_to: DType) -> ActivationMut<'_, CpuBuffer> {
+    fn write(&mut self, rounded_to: DType) -> ActivationMut<'_, CpuBuffer> {
         ActivationMut::Fp8 { codes: self.codes.view_mut(), scale: self.scale.view_mut(), rounded_to }
     }
 
-    fn to_read(&self) -> Activation<'_, CpuBuffer> {
+    fn read(&self) -> Activation<'_, CpuBuffer> {
         Activation::Fp8 { codes: self.codes.view(), scale: self.scale.view() }
     }
 
@@ -53,7 +53,7 @@ fn groupings(width: usize) -> Vec<usize> {
 fn quantize(x: &Tensor<CpuBuffer>, groups: usize) -> Quantized {
     let [rows, width] = *x.shape() else { panic!("a matrix") };
     let mut out = Quantized::new([rows, width], groups);
-    cpu::<f32>().quantize_fp8(QuantizeFp8 { x: x.view(), out: out.to_write(x.dtype()) }).unwrap();
+    cpu::<f32>().quantize_fp8(QuantizeFp8 { x: x.view(), out: out.write(x.dtype()) }).unwrap();
     out
 }
 
@@ -127,7 +127,7 @@ fn fused_quantisation_is_the_same() {
                 run(op, ActivationMut::Native(plain.view_mut()));
                 for groups in groupings(width) {
                     let mut fused = Quantized::new([rows, width], groups);
-                    run(op, fused.to_write(dtype));
+                    run(op, fused.write(dtype));
                     assert_eq!(fused.bytes(), quantize(&plain, groups).bytes(), "operation {op}");
                 }
             }
@@ -153,7 +153,7 @@ fn a_matmul_reads_codes_times_scales() {
             let mut out = poisoned(DType::F32, &[m, n]);
             cpu::<f32>()
                 .matmul(Matmul {
-                    x: x.to_read(),
+                    x: x.read(),
                     weight: &weight,
                     epilogue: Epilogue::None,
                     out: ActivationMut::Native(out.view_mut()),
@@ -194,7 +194,7 @@ fn rows_with_gaps_are_written_alone() {
 fn scales_of_another_shape_are_refused() {
     let x = tensor(DType::BF16, &[2, 256], &[1.0; 512]);
     let refuse = |x: View<'_, CpuBuffer>, mut out: Quantized, text: &str| {
-        refused(cpu::<f32>().quantize_fp8(QuantizeFp8 { x, out: out.to_write(DType::BF16) }), text);
+        refused(cpu::<f32>().quantize_fp8(QuantizeFp8 { x, out: out.write(DType::BF16) }), text);
     };
     let text = "quantize_fp8: scale: expected shape [2, 1] or [2, 2], got [2, 4]";
     refuse(x.view(), Quantized::new([2, 256], 4), text);

@@ -3,7 +3,8 @@
 use half::{bf16, f16};
 use llama_kernels::backend::Backend;
 use llama_kernels::quant::fp8;
-use llama_kernels::reference::{Activations, Cpu, CpuBuffer, Real, compare};
+use llama_kernels::reference::compare::{self, Matrix};
+use llama_kernels::reference::{Activations, Cpu, CpuBuffer, Real};
 use llama_kernels::tensor::{Bytes, DType, HostTensor, Layout, Tensor};
 
 use super::oracle::Precision;
@@ -160,8 +161,10 @@ pub fn judge<A: Real>(
     let naive = formula(Precision { accumulate: A::DTYPE, store: dtype });
     // A short row's naive error may be 0 by luck, and f32 leaves no room beside it: there all rows share one bound.
     let width = if dtype == DType::F32 { out.len() } else { width };
-    let worst = compare::elementwise(dtype, width, &out, &reference, &naive).unwrap();
-    assert!(worst.passes(), "{what} in {dtype}: {worst}");
+    let matrix = |values| Matrix::new(values, width);
+    if let Err(worst) = compare::elementwise(matrix(&out), matrix(&reference), matrix(&naive), dtype) {
+        panic!("{what} in {dtype}: {worst}");
+    }
 }
 
 /// Asserts the whole text of an error.

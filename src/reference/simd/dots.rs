@@ -29,36 +29,45 @@ impl Dots for f32 {
         weights: [&[W]; R],
         xs: [&[f32]; C],
     ) -> [[f32; C]; R] {
-        #[cfg(target_arch = "x86_64")]
-        {
-            use super::lanes::x86::{Avx2, Avx512};
+        // SAFETY: the processor has it.
+        unsafe { dots_on(instruction_set(), weights, xs) }
+    }
+}
 
-            #[target_feature(enable = "avx512f")]
-            fn avx512<W: Element, const R: usize, const C: usize>(
-                w: [&[W]; R],
-                xs: [&[f32]; C],
-            ) -> [[f32; C]; R] {
-                // SAFETY: this function has the instruction set.
-                unsafe { inner_products::<W, f32, Avx512, R, C>(w, xs) }
-            }
-            #[target_feature(enable = "avx2,f16c")]
-            fn avx2<W: Element, const R: usize, const C: usize>(
-                w: [&[W]; R],
-                xs: [&[f32]; C],
-            ) -> [[f32; C]; R] {
-                // SAFETY: this function has the instruction set.
-                unsafe { inner_products::<W, f32, Avx2, R, C>(w, xs) }
-            }
-            match instruction_set() {
-                // SAFETY: the processor has it.
-                InstructionSet::Avx512 => return unsafe { avx512(weights, xs) },
-                // SAFETY: the processor has it.
-                InstructionSet::Avx2 => return unsafe { avx2(weights, xs) },
-                InstructionSet::Portable => {}
-            }
-        }
+/// # Safety
+/// The processor has the instruction set.
+pub(super) unsafe fn dots_on<W: Element, const R: usize, const C: usize>(
+    set: InstructionSet,
+    weights: [&[W]; R],
+    xs: [&[f32]; C],
+) -> [[f32; C]; R] {
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f")]
+    fn avx512<W: Element, const R: usize, const C: usize>(
+        weights: [&[W]; R],
+        xs: [&[f32]; C],
+    ) -> [[f32; C]; R] {
+        // SAFETY: this function has the instruction set.
+        unsafe { inner_products::<W, f32, super::lanes::x86::Avx512, R, C>(weights, xs) }
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,f16c")]
+    fn avx2<W: Element, const R: usize, const C: usize>(
+        weights: [&[W]; R],
+        xs: [&[f32]; C],
+    ) -> [[f32; C]; R] {
+        // SAFETY: this function has the instruction set.
+        unsafe { inner_products::<W, f32, super::lanes::x86::Avx2, R, C>(weights, xs) }
+    }
+    match set {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the caller has seen to it.
+        InstructionSet::Avx512 => unsafe { avx512(weights, xs) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the caller has seen to it.
+        InstructionSet::Avx2 => unsafe { avx2(weights, xs) },
         // SAFETY: the portable form needs no instruction set.
-        unsafe { inner_products::<W, f32, [f32; LANES], R, C>(weights, xs) }
+        InstructionSet::Portable => unsafe { inner_products::<W, f32, [f32; LANES], R, C>(weights, xs) },
     }
 }
 

@@ -22,7 +22,7 @@ trait Hot {
 }
 
 /// Instruction sets that code is compiled for.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InstructionSet {
     /// 32 registers of 64 bytes: AVX-512 F, BW, DQ and VL.
     #[cfg(target_arch = "x86_64")]
@@ -56,25 +56,33 @@ pub(crate) fn instruction_set() -> InstructionSet {
 /// Runs `hot` with the machine's widest vectors.
 #[inline]
 fn dispatch<H: Hot>(hot: H) -> H::Output {
+    // SAFETY: the processor has it.
+    unsafe { run_on(instruction_set(), hot) }
+}
+
+/// # Safety
+/// The processor has the instruction set.
+#[inline]
+unsafe fn run_on<H: Hot>(set: InstructionSet, hot: H) -> H::Output {
     #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-        fn avx512<H: Hot>(hot: H) -> H::Output {
-            hot.run()
-        }
-        #[target_feature(enable = "avx2,f16c")]
-        fn avx2<H: Hot>(hot: H) -> H::Output {
-            hot.run()
-        }
-        match instruction_set() {
-            // SAFETY: the processor has it.
-            InstructionSet::Avx512 => return unsafe { avx512(hot) },
-            // SAFETY: the processor has it.
-            InstructionSet::Avx2 => return unsafe { avx2(hot) },
-            InstructionSet::Portable => {}
-        }
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    fn avx512<H: Hot>(hot: H) -> H::Output {
+        hot.run()
     }
-    hot.run()
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,f16c")]
+    fn avx2<H: Hot>(hot: H) -> H::Output {
+        hot.run()
+    }
+    match set {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the caller has seen to it.
+        InstructionSet::Avx512 => unsafe { avx512(hot) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the caller has seen to it.
+        InstructionSet::Avx2 => unsafe { avx2(hot) },
+        InstructionSet::Portable => hot.run(),
+    }
 }
 
 /// `k` rounded up to whole rounds of the lanes: the length of a row in scratch memory, padded with zeros.
@@ -201,5 +209,111 @@ impl<A: Real> Hot for AddWeighted<'_, A> {
             }
             *lanes = sums;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use half::{bf16, f16};
+
+    use super::dots::dots_on;
+    use super::*;
+    use crate::reference::real::E4m3;
+
+    /// What this machine can run.
+    fn sets() -> Vec<InstructionSet> {
+        let mut sets = vec![InstructionSet::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("f16c") {
+                sets.push(InstructionSet::Avx2);
+            }
+            if instruction_set() == InstructionSet::Avx512 {
+                sets.push(InstructionSet::Avx512);
+            }
+        }
+        sets
+    }
+
+    /// Numbers of all magnitudes whose sums depend on their order.
+    fn numbers(n: usize) -> Vec<f32> {
+        let noise = |i: usize| (i as u32).wrapping_mul(0x9E37_79B9) >> 9;
+        (0..n).map(|i| (noise(i) as f32 / 4e6 - 1.0) * ((i % 7) as f32 - 3.1)).collect()
+    }
+
+    /// The bits of what `f` computes with each instruction set are the same.
+    fn same(what: &str, f: impl Fn(InstructionSet) -> Vec<f32>) {
+        let bits = |set| f(set).into_iter().map(f32::to_bits).collect::<Vec<_>>();
+        let portable = bits(InstructionSet::Portable);
+        for set in sets() {
+            assert_eq!(bits(set), portable, "{what} with {set:?}");
+        }
+    }
+
+    fn same_dots<W: Element>(k: usize) {
+        let rows: Vec<W> = numbers(3 * k).into_iter().map(W::store).collect();
+        let mut xs = vec![0.0; 2 * padded(k)];
+        for (to, from) in xs.chunks_mut(padded(k)).zip(numbers(2 * k + 1)[1..].chunks(k)) {
+            to[..k].copy_from_slice(from);
+        }
+        let row = |r: usize| &rows[r * k..(r + 1) * k];
+        let xs = [&xs[..padded(k)], &xs[padded(k)..]];
+        // SAFETY: `sets` lists what the processor has.
+        same("dots", |set| unsafe { dots_on(set, [row(0), row(1), row(2)], xs) }.concat());
+        // SAFETY: as above.
+        same("one", |set| (0..3).map(|r| unsafe { dots_on(set, [row(r)], [xs[0]]) }[0][0]).collect());
+        // SAFETY: as above.
+        let (tile, [[one]]) = unsafe {
+            (
+                dots_on(InstructionSet::Portable, [row(0), row(1)], xs),
+                dots_on(instruction_set(), [row(1)], [xs[1]]),
+            )
+        };
+        assert_eq!(tile[1][1].to_bits(), one.to_bits());
+    }
+
+    #[test]
+    fn instruction_sets_give_the_same_bits() {
+        for k in [1, 15, 16, 17, 31, 128, 203] {
+            same_dots::<f32>(k);
+            same_dots::<bf16>(k);
+            same_dots::<f16>(k);
+            same_dots::<f64>(k);
+            same_dots::<E4m3>(k);
+
+            // SAFETY: `sets` lists what the processor has.
+            same("sum of squares", |set| vec![unsafe { run_on(set, SumOfSquares(&numbers(k))) }]);
+            same("exponentials", |set| {
+                let mut xs = numbers(k);
+                // SAFETY: as above.
+                let sum = unsafe { run_on(set, Exponentials { xs: &mut xs, max: 2.5 }) };
+                [xs, vec![sum]].concat()
+            });
+            same("weighted sum", |set| {
+                let mut sums = numbers(48);
+                let weighted = AddWeighted { weights: &numbers(k), rows: &numbers(48 * k), sums: &mut sums };
+                // SAFETY: as above.
+                unsafe { run_on(set, weighted) };
+                sums
+            });
+            same("halves", |set| {
+                let halves: Vec<f16> =
+                    (0..k as u16).map(|i| f16::from_bits(i.wrapping_mul(40_503))).collect();
+                let mut to = vec![0.0; k];
+                // SAFETY: as above.
+                unsafe { run_on(set, Load { from: &halves, to: &mut to }) };
+                to
+            });
+        }
+    }
+
+    #[test]
+    fn sums_run_over_lanes() {
+        // 2^24 + 1 is no f32: the ones are lost if they are added to it one by one, and kept if they are added first.
+        let mut xs = [0.0f32; 32];
+        (xs[0], xs[1], xs[17]) = (4096.0, 1.0, 1.0);
+        let squares = sum_of_squares(&xs);
+        assert_eq!(squares, 16_777_218.0);
+        assert_eq!(fold([1.0f32; LANES]), 16.0);
     }
 }
