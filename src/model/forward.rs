@@ -1,7 +1,7 @@
 //! The forward pass of a Llama, once for all devices.
 //!
 //! [`Model::forward`] is the outside: it checks a ragged batch, gives its tokens room in the cache, copies the batch's
-//! arrays to the device and runs the step. [`launch`] is the inside, in model order: eight operations a layer on the
+//! arrays to the device and runs the step. `Pass::launch` is the inside, in model order: eight operations a layer on the
 //! plain path, over buffers that were allocated once.
 
 use bytemuck::cast_slice;
