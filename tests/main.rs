@@ -1,6 +1,7 @@
 //! Tests of the whole crate, one module an area.
 
 mod kernels;
+mod manifest;
 mod reference;
 
 #[cfg(feature = "cli")]

@@ -9,7 +9,9 @@ mod options;
 mod progress;
 
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
+use std::sync::Mutex;
 
 use clap::Parser;
 
@@ -18,11 +20,11 @@ use options::{Arguments, Command};
 /// Runs the program: exit code 0, 1 after an error (one line on stderr), 2 after wrong usage.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let result = match &arguments.command {
+    let result = reporting_panics(|| match &arguments.command {
         Command::Generate(args) => generate::run(args),
         Command::Logits(args) => logits::run(args),
         Command::Info(args) => info::run(args),
-    };
+    });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // The reader of our output has gone: nothing is wrong with us.
@@ -32,6 +34,21 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Makes an error of a panic. The libraries that read tokenizers and templates panic on some malformed files; the readers
+/// turn that into an error about the file, and the panic's own message must not stand on the terminal beside it.
+fn reporting_panics(run: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    static LAST: Mutex<String> = Mutex::new(String::new());
+    panic::set_hook(Box::new(|info| {
+        if let Ok(mut last) = LAST.lock() {
+            *last = info.to_string().replace('\n', " ");
+        }
+    }));
+    panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+        let last = LAST.lock().map(|last| last.clone()).unwrap_or_default();
+        Err(anyhow::anyhow!("this is a bug in llama-kernels, please report it: {last}"))
+    })
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

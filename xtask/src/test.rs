@@ -6,9 +6,6 @@ use anyhow::{Context, Result, bail};
 
 use crate::{bindgen, nvcc, setup, workspace};
 
-/// Every example runs as a test does: to the end, from the workspace's root.
-const EXAMPLES: [&str; 3] = ["01_generate", "02_ragged_batch", "03_reference_operation"];
-
 /// `cargo xtask test [--cpu-only]`: installs the CUDA compiler if there is none.
 pub fn run(args: &[String]) -> Result<()> {
     let cpu_only = workspace::flag(args, "--cpu-only")?;
@@ -63,11 +60,17 @@ fn cpu_path() -> Result<()> {
     examples(&features)
 }
 
+/// Every example runs as a test does: to the end, from the workspace's root.
 fn examples(features: &[&str]) -> Result<()> {
-    for example in EXAMPLES {
+    let folder = workspace::root().join("examples");
+    let files = std::fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
+    let mut examples: Vec<_> =
+        files.filter_map(|file| file.ok()?.path().file_stem()?.to_str().map(str::to_owned)).collect();
+    examples.sort();
+    for example in examples {
         println!("\nexample {example}");
         let mut command = workspace::cargo();
-        command.args(["run", "--quiet", "--example", example]).args(features);
+        command.args(["run", "--quiet", "--example", &example]).args(features);
         workspace::run(&mut command).with_context(|| format!("example {example}"))?;
     }
     Ok(())
