@@ -32,7 +32,7 @@ fn accepted<T>(result: Result<T>) -> Option<T> {
 fn check_message(error: &Error) {
     let message = error.to_string();
     assert!(message.len() < 4096, "a message of {} bytes", message.len());
-    assert!(!message.chars().any(|c| c.is_control()), "{message:?}");
+    assert!(!message.chars().any(char::is_control), "{message:?}");
 }
 
 /// `config.json` and `generation_config.json`: sizes that are accepted can be computed with.

@@ -237,17 +237,23 @@ impl DecodeStream<'_> {
             Some(text) => text,
             None => self.tokenizer.decode(&self.window[..self.shown])?,
         };
-        let text = self.tokenizer.decode(&self.window)?;
+        let mut text = self.tokenizer.decode(&self.window)?;
         let pending = self.window.len() - self.shown;
-        let incomplete = text.ends_with(char::REPLACEMENT_CHARACTER) && pending <= MAX_PENDING;
-        // Special tokens have no text; they wait with the next one that has.
-        if text.len() <= shown_text.len() || (incomplete && !last) {
+        let certain = match text.ends_with(char::REPLACEMENT_CHARACTER) && !last {
+            true => pending.saturating_sub(MAX_PENDING),
+            false => pending,
+        };
+        if certain < pending {
+            text = self.tokenizer.decode(&self.window[..self.shown + certain])?;
+        }
+        // Special tokens have no text; they wait for the next one that has.
+        if text.len() <= shown_text.len() {
             self.shown_text = Some(shown_text);
             return Ok(String::new());
         }
         let piece = text.get(shown_text.len()..).unwrap_or_default().to_owned();
         self.window.drain(..self.shown);
-        self.shown = self.window.len();
+        self.shown = certain;
         Ok(piece)
     }
 }
