@@ -1,7 +1,8 @@
 //! Chat templates: the Jinja programs that turn a conversation into the text a model was trained on.
 //!
-//! A template comes with a model and is as trustworthy as it. Rendering is bounded in steps, output and depth, and reaches no
-//! file; only the memory of the strings that it builds is not bounded, because the interpreter offers no way to.
+//! A template comes with a model and is as trustworthy as it. Rendering is bounded in steps, output and depth, reaches no file and
+//! survives a panic of the interpreter. What one step may cost is not bounded, because the interpreter offers no way to: a
+//! template that means harm can build long strings until the memory is used up.
 
 mod environment;
 

@@ -99,17 +99,13 @@ impl Tokenizer {
                 rstrip: token.rstrip,
             },
         ));
-        let boundary = AddedToken::from(specials.boundary(), false).normalized(false);
-        guarded(&file, "added tokens", || {
+        guarded(&file, "settings", || {
             inner.with_truncation(None)?;
             inner.with_padding(None);
             inner.set_encode_special_tokens(true);
-            inner.add_tokens(&[boundary]);
             Ok(())
         })?;
-        let boundary = inner.token_to_id(specials.boundary());
-        let boundary =
-            boundary.ok_or_else(|| Error::malformed(&file, "added tokens", "none can be added"))?;
+        let boundary = add_boundary(&mut inner, specials.boundary(), &file)?;
 
         let mut texts = settings.specials;
         let text_of = |id: Option<u32>| id.and_then(|id| inner.id_to_token(id));
@@ -237,19 +233,42 @@ impl DecodeStream<'_> {
             Some(text) => text,
             None => self.tokenizer.decode(&self.window[..self.shown])?,
         };
-        let text = self.tokenizer.decode(&self.window)?;
+        let mut text = self.tokenizer.decode(&self.window)?;
         let pending = self.window.len() - self.shown;
-        let incomplete = text.ends_with(char::REPLACEMENT_CHARACTER) && pending <= MAX_PENDING;
-        // Special tokens have no text; they wait with the next one that has.
-        if text.len() <= shown_text.len() || (incomplete && !last) {
+        let certain = match text.ends_with(char::REPLACEMENT_CHARACTER) && !last {
+            true => pending.saturating_sub(MAX_PENDING),
+            false => pending,
+        };
+        if certain < pending {
+            text = self.tokenizer.decode(&self.window[..self.shown + certain])?;
+        }
+        // Special tokens have no text; they wait for the next one that has.
+        if text.len() <= shown_text.len() {
             self.shown_text = Some(shown_text);
             return Ok(String::new());
         }
         let piece = text.get(shown_text.len()..).unwrap_or_default().to_owned();
         self.window.drain(..self.shown);
-        self.shown = self.window.len();
+        self.shown = certain;
         Ok(piece)
     }
+}
+
+/// Adds the boundary token under an id that no other token has.
+fn add_boundary(inner: &mut tokenizers::Tokenizer, text: &str, file: &Path) -> Result<u32> {
+    let taken = || Error::malformed(file, "vocabulary", "its ids leave no place for one more token");
+    // The id that the library will choose: it counts tokens, so that a vocabulary with holes may hold it already.
+    let size = inner.get_vocab_size(false) as u64;
+    let last_added = inner.get_added_tokens_decoder().into_keys().max();
+    let id = last_added.map_or(size, |last| size.max(u64::from(last) + 1));
+    let id = u32::try_from(id).map_err(|_| taken())?;
+    if inner.id_to_token(id).is_some() {
+        return Err(taken());
+    }
+    guarded(file, "added tokens", || {
+        Ok(inner.add_tokens(&[AddedToken::from(text, false).normalized(false)]))
+    })?;
+    if inner.token_to_id(text) == Some(id) { Ok(id) } else { Err(taken()) }
 }
 
 /// Runs `work` of the `tokenizers` crate, which panics on some files.

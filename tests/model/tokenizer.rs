@@ -1,6 +1,8 @@
 //! Tokenizers of both kinds against Hugging Face's results, Llama 3's rules on a vocabulary of our own, and what must not become a
 //! special token.
 
+use std::path::{Path, PathBuf};
+
 use llama_kernels::Error;
 use llama_kernels::model::chat::{Message, TokenizerConfig};
 use llama_kernels::model::config::Config;
@@ -14,20 +16,33 @@ fn config(vocab_size: usize, bos: u32) -> Config {
     Config { vocab_size, bos_token_id: Some(bos), eos_token_ids: vec![bos + 1], ..preset }
 }
 
-fn llama2(form: &str, settings: TokenizerConfig) -> Tokenizer {
-    let file = golden(&format!("tokenizers/{form}.json"));
-    Tokenizer::from_json(&std::fs::read(&file).unwrap(), file, settings, &config(32_000, 1)).unwrap()
-}
-
 fn with_template(source: impl Into<String>) -> TokenizerConfig {
     TokenizerConfig { chat_template: Some(source.into()), ..TokenizerConfig::default() }
 }
 
+/// The tokenizers that Hugging Face's results are there for.
+const GOLDEN: [&str; 3] = ["llama2-legacy", "llama2-metaspace", "demo-model"];
 const LLAMA2_FORMS: [&str; 2] = ["llama2-legacy", "llama2-metaspace"];
 
-fn expected(form: &str) -> Value {
-    let bytes = std::fs::read(golden(&format!("tokenizers/{form}.expected.json"))).unwrap();
-    serde_json::from_slice(&bytes).unwrap()
+/// One of [`GOLDEN`].
+fn tokenizer(name: &str, settings: TokenizerConfig) -> Tokenizer {
+    let (file, config) = match name {
+        "demo-model" => (demo_model().join("tokenizer.json"), Config::load(demo_model()).unwrap()),
+        _ => (golden(&format!("tokenizers/{name}.json")), config(32_000, 1)),
+    };
+    Tokenizer::from_json(&std::fs::read(&file).unwrap(), file, settings, &config).unwrap()
+}
+
+fn demo_model() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo-model")
+}
+
+fn expected(name: &str) -> Value {
+    let file = match name {
+        "demo-model" => golden("demo-model/expected.json"),
+        _ => golden(&format!("tokenizers/{name}.expected.json")),
+    };
+    serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
 }
 
 fn ids(value: &Value) -> Vec<u32> {
@@ -39,38 +54,58 @@ fn user(text: &str) -> [Message; 1] {
 }
 
 #[test]
-fn llama2_encodings_are_those_of_hugging_face() {
-    for form in LLAMA2_FORMS {
-        let content = llama2(form, with_template("{{ messages[0].content }}"));
-        for case in expected(form)["encodings"].as_array().unwrap() {
+fn encodings_are_those_of_hugging_face() {
+    for name in GOLDEN {
+        let content = tokenizer(name, with_template("{{ messages[0].content }}"));
+        for case in expected(name)["encodings"].as_array().unwrap() {
             let text = case["text"].as_str().unwrap();
             let plain = ids(&case["ids_plain"]);
             // A prompt: BOS, and all of it text.
-            assert_eq!(content.encode_prompt(text).unwrap(), [&[1], &*plain].concat(), "{form}: {text:?}");
+            let bos = &ids(&case["ids"])[..1];
+            assert_eq!(content.encode_prompt(text).unwrap(), [bos, &plain].concat(), "{name}: {text:?}");
             assert_eq!(
                 content.decode(&plain).unwrap(),
                 case["decoded"].as_str().unwrap(),
-                "{form}: {text:?}"
+                "{name}: {text:?}"
             );
             // What somebody says, without anything around it.
-            assert_eq!(content.encode_chat(&user(text)).unwrap(), plain, "{form}: {text:?}");
+            assert_eq!(content.encode_chat(&user(text)).unwrap(), plain, "{name}: {text:?}");
             // What the template itself says: special tokens are meant.
-            let template = llama2(form, with_template(format!("{{{{ {} }}}}", case["text"])));
+            let template = tokenizer(name, with_template(format!("{{{{ {} }}}}", case["text"])));
             let special = ids(&case["ids_without_specials"]);
-            assert_eq!(template.encode_chat(&user("")).unwrap(), special, "{form}: {text:?}");
+            assert_eq!(template.encode_chat(&user("")).unwrap(), special, "{name}: {text:?}");
         }
     }
 }
 
 #[test]
-fn llama2_decodings_are_those_of_hugging_face() {
-    for form in LLAMA2_FORMS {
-        let tokenizer = llama2(form, TokenizerConfig::default());
-        for case in expected(form)["decodings"].as_array().unwrap() {
+fn decodings_are_those_of_hugging_face() {
+    for name in GOLDEN {
+        let tokenizer = tokenizer(name, TokenizerConfig::default());
+        for case in expected(name)["decodings"].as_array().unwrap() {
             let (ids, text) = (ids(&case["ids"]), case["text_without_specials"].as_str().unwrap());
-            assert_eq!(tokenizer.decode(&ids).unwrap(), text, "{form}: {ids:?}");
-            assert_eq!(streamed(&tokenizer, &ids).concat(), text, "{form}: {ids:?}");
+            assert_eq!(tokenizer.decode(&ids).unwrap(), text, "{name}: {ids:?}");
+            assert_eq!(streamed(&tokenizer, &ids).concat(), text, "{name}: {ids:?}");
         }
+    }
+}
+
+#[test]
+fn chats_are_those_of_transformers() {
+    let tokenizer = Tokenizer::load(demo_model(), &Config::load(demo_model()).unwrap()).unwrap();
+    for case in expected("demo-model")["chats"].as_array().unwrap() {
+        let message = |m: &Value| Message::new(m["role"].as_str().unwrap(), m["content"].as_str().unwrap());
+        let messages: Vec<_> = case["messages"].as_array().unwrap().iter().map(message).collect();
+        assert_eq!(tokenizer.encode_chat(&messages).unwrap(), ids(&case["ids"]), "{}", case["name"]);
+        // The answer as it would be streamed after the prompt.
+        let mut stream = tokenizer.decode_stream(&ids(&case["ids"]));
+        let pieces: String = ids(&case["greedy_ids"]).iter().map(|&id| stream.push(id).unwrap()).collect();
+        assert_eq!(
+            pieces + &stream.finish().unwrap(),
+            case["greedy_text"].as_str().unwrap(),
+            "{}",
+            case["name"]
+        );
     }
 }
 
@@ -86,7 +121,7 @@ fn streamed(tokenizer: &Tokenizer, ids: &[u32]) -> Vec<String> {
 fn streams_show_only_whole_characters() {
     let texts = ["naïve 日本語 😁 a😁b", "  two  spaces ", "Hello\nworld", "Cửa Việt", ""];
     for form in LLAMA2_FORMS {
-        let tokenizer = llama2(form, TokenizerConfig::default());
+        let tokenizer = tokenizer(form, TokenizerConfig::default());
         for text in texts {
             let ids = tokenizer.encode_prompt(text).unwrap();
             let pieces = streamed(&tokenizer, &ids);
@@ -108,7 +143,7 @@ fn streams_show_only_whole_characters() {
 #[test]
 fn a_stream_continues_its_context() {
     for form in LLAMA2_FORMS {
-        let tokenizer = llama2(form, TokenizerConfig::default());
+        let tokenizer = tokenizer(form, TokenizerConfig::default());
         let ids = tokenizer.encode_prompt("the cat and the dog").unwrap();
         for prompt in 1..ids.len() {
             let mut stream = tokenizer.decode_stream(&ids[..prompt]);
@@ -127,7 +162,7 @@ fn bos_is_what_tokenizer_config_says() {
     let hello = [420, 283, 479];
     for (add_bos_token, expected) in [(None, true), (Some(true), true), (Some(false), false)] {
         let tokenizer =
-            llama2("llama2-legacy", TokenizerConfig { add_bos_token, ..TokenizerConfig::default() });
+            tokenizer("llama2-legacy", TokenizerConfig { add_bos_token, ..TokenizerConfig::default() });
         let ids = tokenizer.encode_prompt("Hello").unwrap();
         assert_eq!(
             ids,

@@ -44,7 +44,25 @@ fn wrong_tokenizers_are_refused() {
     }
     type Change = fn(&mut Value);
     let json = |says| Malformed(FILE, "JSON", says);
-    let cases: [(&str, Change, super::Expected); 12] = [
+    let no_place = Malformed(FILE, "vocabulary", "leave no place for one more token");
+    let cases: [(&str, Change, super::Expected); 14] = [
+        // With a hole in the ids, the id after the last by count is one that is there.
+        (
+            "hole in the ids",
+            |t| {
+                t["model"]["vocab"]["x"] = 6.into();
+                t["added_tokens"][0]["id"] = 5.into();
+            },
+            no_place,
+        ),
+        (
+            "last id",
+            |t| {
+                t["model"]["vocab"]["<s>"] = u32::MAX.into();
+                t["added_tokens"][0]["id"] = u32::MAX.into();
+            },
+            no_place,
+        ),
         ("no model", |t| drop(t.as_object_mut().unwrap().remove("model")), json("missing field `model`")),
         ("model of another kind", |t| t["model"]["type"] = "Markov".into(), json("")),
         ("another version", |t| t["version"] = "9.9".into(), json("Unknown tokenizer version")),
