@@ -1,7 +1,7 @@
 //! `y = epilogue(x W^T)`.
 //!
-//! One token is bound by reading the weights, so their rows are multiplied as they stream in. More tokens than one share
-//! a block of rows that is converted once. Either way an inner product is [`Real`]'s: batches do not change its bits.
+//! A few tokens are bound by reading the weights, so their rows are multiplied as they stream in. More tokens share a block
+//! of rows that is converted once. Either way an inner product is [`Real`]'s: batches do not change its bits.
 
 use super::activation::{Sink, Source, silu};
 use super::real::{Element, Real};
@@ -14,6 +14,9 @@ use crate::{Error, Result, par};
 
 /// Multiplications that make a task.
 const GRAIN: usize = 1 << 17;
+
+/// So many tokens are multiplied with each row of weights as it is read; for more it is converted first.
+const STREAMED_TOKENS: usize = 4;
 
 /// Rows of weights that are converted at once, at most: a whole number of tiles of any width.
 const BLOCK_ROWS: usize = 64;
@@ -86,35 +89,51 @@ impl<A: Real> Sums<A> {
 
 /// Multiplies `m` padded tokens with all `n` rows.
 fn sums<W: Element, A: Real>(weight: &RowsOf<'_, W>, xs: &[A], m: usize, n: usize, k: usize) -> Sums<A> {
-    let most = if m == 1 { n } else { BLOCK_ROWS };
+    let most = if m <= STREAMED_TOKENS { n } else { BLOCK_ROWS };
     let block = (GRAIN / k).next_multiple_of(4).clamp(4, most.max(4));
     let mut values = vec![A::ZERO; m * n];
     par::chunks(&mut values, block * m, |task, values| {
         let first = task * block;
-        if m == 1 {
-            stream(weight, first, xs, values);
-        } else {
-            let mut rows = vec![A::ZERO; values.len() / m * padded(k)];
-            for (n, row) in rows.chunks_mut(padded(k)).enumerate() {
-                load(weight.row(first + n), row);
+        match m {
+            1 => stream::<W, A, 1>(weight, first, xs, values),
+            2 => stream::<W, A, 2>(weight, first, xs, values),
+            3 => stream::<W, A, 3>(weight, first, xs, values),
+            STREAMED_TOKENS => stream::<W, A, STREAMED_TOKENS>(weight, first, xs, values),
+            _ => {
+                let mut rows = vec![A::ZERO; values.len() / m * padded(k)];
+                for (n, row) in rows.chunks_mut(padded(k)).enumerate() {
+                    load(weight.row(first + n), row);
+                }
+                products(&rows, xs, padded(k), values);
             }
-            products(&rows, xs, padded(k), values);
         }
     });
     Sums { values, m, block }
 }
 
-/// Products of one token with the rows from `first` on.
-fn stream<W: Element, A: Real>(weight: &RowsOf<'_, W>, first: usize, x: &[A], values: &mut [A]) {
+/// Products of `C` tokens with the rows from `first` on, converted in registers.
+fn stream<W: Element, A: Real, const C: usize>(
+    weight: &RowsOf<'_, W>,
+    first: usize,
+    xs: &[A],
+    values: &mut [A],
+) {
+    let (rows, width) = (values.len() / C, xs.len() / C);
+    let xs: [&[A]; C] = std::array::from_fn(|c| &xs[c * width..][..width]);
+    let mut put = |r: usize, sums: [A; C]| {
+        for (c, sum) in sums.into_iter().enumerate() {
+            values[c * rows + r] = sum;
+        }
+    };
     // Four rows at once: their chains of additions hide each other's latency.
-    let (fours, rest) = values.as_chunks_mut::<4>();
-    for (i, values) in fours.iter_mut().enumerate() {
-        let n = first + 4 * i;
-        let rows = [weight.row(n), weight.row(n + 1), weight.row(n + 2), weight.row(n + 3)];
-        *values = A::dots(rows, [x]).map(|[sum]| sum);
+    let fours = rows / 4 * 4;
+    for r in (0..fours).step_by(4) {
+        let weights: [&[W]; 4] = std::array::from_fn(|i| weight.row(first + r + i));
+        A::dots(weights, xs).into_iter().enumerate().for_each(|(i, sums)| put(r + i, sums));
     }
-    for (i, value) in rest.iter_mut().enumerate() {
-        [[*value]] = A::dots([weight.row(first + 4 * fours.len() + i)], [x]);
+    for r in fours..rows {
+        let [sums] = A::dots([weight.row(first + r)], xs);
+        put(r, sums);
     }
 }
 

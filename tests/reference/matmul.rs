@@ -56,7 +56,7 @@ fn check<A: Real>(dtype: DType, weight_dtype: DType) {
     ] {
         let n: usize = heights.iter().sum();
         let w = weight(&mut rng, weight_dtype, &heights, k, RowOrder::Concatenated, biased);
-        for m in [0, 1, 2, 5, 19] {
+        for m in [0, 1, 2, 3, 4, 5, 19] {
             let x = rng.normal(dtype, m * k, 1.0);
             let mut out = poisoned(dtype, &[m, n]);
             matmul::<A>(&w.loaded, Epilogue::None, &tensor(dtype, &[m, k], &x), &mut out);
@@ -156,10 +156,13 @@ fn a_token_does_not_depend_on_its_batch() {
         let x = rng.normal(dtype, m * k, 1.0);
         let mut all = poisoned(DType::F32, &[m, n]);
         matmul::<f32>(&w.loaded, Epilogue::None, &tensor(dtype, &[m, k], &x), &mut all);
-        for (x, expected) in x.chunks(k).zip(bytes(&all).chunks(n * 4)) {
-            let mut one = poisoned(DType::F32, &[1, n]);
-            matmul::<f32>(&w.loaded, Epilogue::None, &tensor(dtype, &[1, k], x), &mut one);
-            assert_eq!(bytes(&one), expected);
+        for batch in 1..=5 {
+            for (x, expected) in x.chunks(batch * k).zip(bytes(&all).chunks(batch * n * 4)) {
+                let tokens = x.len() / k;
+                let mut some = poisoned(DType::F32, &[tokens, n]);
+                matmul::<f32>(&w.loaded, Epilogue::None, &tensor(dtype, &[tokens, k], x), &mut some);
+                assert_eq!(bytes(&some), expected);
+            }
         }
     }
 }
