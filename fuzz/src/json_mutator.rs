@@ -5,17 +5,55 @@ use serde_json::Value;
 
 /// Texts that mean something to some reader.
 const TEXTS: [&str; 40] = [
-    "", "F64", "F32", "F16", "BF16", "I64", "U8", "F8_E4M3", "BOOL", "__metadata__", "dtype", "shape", "data_offsets", "model.safetensors",
-    "../x.safetensors", "/x.safetensors", "default", "linear", "dynamic", "yarn", "llama3", "rope_type", "factor", "rope_theta", "llama",
-    "silu", "name", "template", "content", "{{ bos_token }}", "BPE", "ByteLevel", "Metaspace", "Replace", "Sequence", "Split", "ByteFallback",
-    "\u{2581}", "\u{1b}[2J", "\u{FDD0}",
+    "",
+    "F64",
+    "F32",
+    "F16",
+    "BF16",
+    "I64",
+    "U8",
+    "F8_E4M3",
+    "BOOL",
+    "__metadata__",
+    "dtype",
+    "shape",
+    "data_offsets",
+    "model.safetensors",
+    "../x.safetensors",
+    "/x.safetensors",
+    "default",
+    "linear",
+    "dynamic",
+    "yarn",
+    "llama3",
+    "rope_type",
+    "factor",
+    "rope_theta",
+    "llama",
+    "silu",
+    "name",
+    "template",
+    "content",
+    "{{ bos_token }}",
+    "BPE",
+    "ByteLevel",
+    "Metaspace",
+    "Replace",
+    "Sequence",
+    "Split",
+    "ByteFallback",
+    "\u{2581}",
+    "\u{1b}[2J",
+    "\u{FDD0}",
 ];
-const NUMBERS: [i64; 16] = [0, 1, 2, 3, 4, 8, 16, 127, 128, 255, 4096, i32::MAX as i64, 1 << 32, 1 << 53, i64::MAX, -1];
+const NUMBERS: [i64; 16] =
+    [0, 1, 2, 3, 4, 8, 16, 127, 128, 255, 4096, i32::MAX as i64, 1 << 32, 1 << 53, i64::MAX, -1];
 
 /// A libFuzzer mutator: three times in four changes one value of the document, else bytes.
 pub fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
     let mut random = Random(u64::from(seed) << 1 | 1);
-    let parsed = if random.below(4) == 0 { None } else { serde_json::from_slice::<Value>(&data[..size]).ok() };
+    let parsed =
+        if random.below(4) == 0 { None } else { serde_json::from_slice::<Value>(&data[..size]).ok() };
     let Some(mut document) = parsed else { return fuzzer_mutate(data, size, max_size) };
     for _ in 0..=random.below(3) {
         let mut target = random.below(count(&document));
@@ -37,13 +75,23 @@ fn change(value: &mut Value, donor: Value, random: &mut Random) {
     let text = TEXTS[random.below(TEXTS.len())];
     let number = NUMBERS[random.below(NUMBERS.len())];
     if random.below(4) == 0 {
-        *value = [donor, Value::Null, text.into(), number.into(), true.into(), 0.5.into()].into_iter().nth(random.below(6)).unwrap_or_default();
+        *value = [donor, Value::Null, text.into(), number.into(), true.into(), 0.5.into()]
+            .into_iter()
+            .nth(random.below(6))
+            .unwrap_or_default();
         return;
     }
     match value {
         Value::Number(n) => {
             let old = n.as_i64().unwrap_or(1);
-            let choices = [number, old.wrapping_add(1), old.wrapping_sub(1), old.wrapping_mul(2), old / 2, -old.max(-1)];
+            let choices = [
+                number,
+                old.wrapping_add(1),
+                old.wrapping_sub(1),
+                old.wrapping_mul(2),
+                old / 2,
+                -old.max(-1),
+            ];
             *value = choices[random.below(choices.len())].into();
         }
         Value::String(s) => match random.below(3) {

@@ -1,5 +1,5 @@
-//! What each target does with an input, and what must hold afterwards. The main crate's tests run the same functions over the
-//! committed seeds (`tests/readers/seeds.rs`).
+//! What each target does with an input, and what must hold afterwards. The main crate's tests run the same
+//! functions over the committed seeds (`tests/readers/seeds.rs`).
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};

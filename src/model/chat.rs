@@ -1,8 +1,9 @@
 //! Chat templates: the Jinja programs that turn a conversation into the text a model was trained on.
 //!
-//! A template comes with a model and is as trustworthy as it. Rendering is bounded in steps, output and depth, reaches no file and
-//! survives a panic of the interpreter. What one step may cost is not bounded, because the interpreter offers no way to: a
-//! template that means harm can build long strings until the memory is used up.
+//! A template comes with a model and is as trustworthy as it. Rendering is bounded in steps, output and
+//! depth, reaches no file and survives a panic of the interpreter. What one step may cost is not bounded,
+//! because the interpreter offers no way to: a template that means harm can build long strings until the
+//! memory is used up.
 
 mod environment;
 
@@ -18,7 +19,8 @@ use self::environment::{Bounded, Raised, new_environment};
 use super::json::{clip_message, kind, parse_object, read_file_if_present};
 use crate::{Error, Result};
 
-/// Larger than any template, and than any `tokenizer_config.json`, whose bulk is Llama 3's list of 256 reserved tokens.
+/// Larger than any template, and than any `tokenizer_config.json`, whose bulk is Llama 3's list of 256
+/// reserved tokens.
 const MAX_TEMPLATE_BYTES: u64 = 1 << 20;
 const MAX_CONFIG_BYTES: u64 = 8 << 20;
 /// Instructions that a rendering may take: Llama 3.1's template needs about 200, and 60 a message.
@@ -49,7 +51,8 @@ impl Message {
 pub struct ChatOptions {
     /// Whether to open an answer of the assistant at the end.
     pub add_generation_prompt: bool,
-    /// The time that the template's `strftime_now` shows, in UTC; `None` is now, in local time. (Llama 3.1 is told the date.)
+    /// The time that the template's `strftime_now` shows, in UTC; `None` is now, in local time. (Llama 3.1 is
+    /// told the date.)
     pub now: Option<SystemTime>,
 }
 
@@ -80,8 +83,8 @@ pub struct TokenizerConfig {
 }
 
 impl TokenizerConfig {
-    /// Reads `tokenizer_config.json` of a model folder and, where there is one, `chat_template.jinja`, which has precedence.
-    /// Both may be missing.
+    /// Reads `tokenizer_config.json` of a model folder and, where there is one, `chat_template.jinja`, which
+    /// has precedence. Both may be missing.
     pub fn load(dir: &Path) -> Result<Self> {
         let file = dir.join("tokenizer_config.json");
         let mut config = match read_file_if_present(&file, MAX_CONFIG_BYTES)? {
@@ -155,8 +158,8 @@ impl ChatTemplate {
         Ok(ChatTemplate { environment, specials })
     }
 
-    /// The text of a conversation, special tokens and BOS included. [`Error::Argument`] is what the template has against
-    /// the messages, or the bound that it exceeded.
+    /// The text of a conversation, special tokens and BOS included. [`Error::Argument`] is what the template
+    /// has against the messages, or the bound that it exceeded.
     pub fn render(&self, messages: &[Message], options: &ChatOptions) -> Result<String> {
         let mut environment = self.environment.clone();
         let fuel = FUEL.saturating_add(FUEL_PER_MESSAGE.saturating_mul(messages.len() as u64));

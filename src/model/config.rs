@@ -45,9 +45,9 @@ pub struct Config {
     pub rms_norm_eps: f32,
     /// The rotary position embedding.
     pub rope: Rope,
-    /// Tokens that a sequence may have: `max_position_embeddings`, extended as the RoPE scaling says. Linear and dynamic
-    /// scaling multiply it by their factor, yarn multiplies what the model was trained with, and llama3's files state the
-    /// extended length themselves. (This is how vLLM reads these files.)
+    /// Tokens that a sequence may have: `max_position_embeddings`, extended as the RoPE scaling says. Linear
+    /// and dynamic scaling multiply it by their factor, yarn multiplies what the model was trained with, and
+    /// llama3's files state the extended length themselves. (This is how vLLM reads these files.)
     pub context: usize,
     /// The key of that name, before any extension.
     pub max_position_embeddings: usize,
@@ -91,12 +91,12 @@ impl Config {
 
     /// Reads a `config.json` that is in memory already; `file` is for errors.
     ///
-    /// Keys of the shape must be there; the others have the defaults of transformers' `LlamaConfig`. Keys that do not change
-    /// what a Llama computes are ignored.
+    /// Keys of the shape must be there; the others have the defaults of transformers' `LlamaConfig`. Keys
+    /// that do not change what a Llama computes are ignored.
     ///
     /// # Errors
-    /// [`Malformed`](crate::Error::Malformed) names the key that is wrong, [`Unsupported`](crate::Error::Unsupported) the
-    /// kind of model that this is not.
+    /// [`Malformed`](crate::Error::Malformed) names the key that is wrong,
+    /// [`Unsupported`](crate::Error::Unsupported) the kind of model that this is not.
     pub fn from_json(bytes: &[u8], file: impl AsRef<Path>) -> Result<Self> {
         let file = file.as_ref();
         let map = json::parse_object(bytes, file)?;
@@ -150,7 +150,8 @@ impl Config {
         })
     }
 
-    /// The configuration of a published model, by a name like `llama-3.1-8b`; [`Config::preset_names`] lists them.
+    /// The configuration of a published model, by a name like `llama-3.1-8b`; [`Config::preset_names`] lists
+    /// them.
     pub fn preset(name: &str) -> Option<Self> {
         PRESETS.iter().find(|preset| preset.name == name).map(Preset::config)
     }

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 use super::json::kind;
 use crate::{Error, Result};
 
-/// An object of a configuration file. A key whose value is `null` counts as missing, as it does for transformers.
+/// An object of a configuration file. A key whose value is `null` counts as missing, as it does for
+/// transformers.
 pub(crate) struct Fields<'a> {
     file: &'a Path,
     /// Keys that lead to this object, each followed by a dot.

@@ -14,8 +14,9 @@ use serde_json::{Map, Value};
 
 use crate::{Error, Result};
 
-/// Arrays and objects may nest this deep: the files of a model folder need 6 or so, and the recursive readers of
-/// third parties (the `tokenizers` crate tries each of a dozen variants at each level) cannot be led into long searches.
+/// Arrays and objects may nest this deep: the files of a model folder need 6 or so, and the recursive readers
+/// of third parties (the `tokenizers` crate tries each of a dozen variants at each level) cannot be led into
+/// long searches.
 const MAX_DEPTH: usize = 24;
 
 /// Reads a regular file of at most `max_bytes`.
@@ -58,7 +59,8 @@ pub(crate) fn parse_object(bytes: &[u8], file: &Path) -> Result<Map<String, Valu
     }
 }
 
-/// Refuses text whose brackets nest too deeply. Strings are skipped; whether the text is JSON is for the parser to say.
+/// Refuses text whose brackets nest too deeply. Strings are skipped; whether the text is JSON is for the
+/// parser to say.
 pub(crate) fn check_depth(bytes: &[u8]) -> Result<(), String> {
     let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
     for &byte in bytes {

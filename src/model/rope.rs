@@ -1,8 +1,8 @@
-//! Rotary position embedding: inverse frequencies of every scaling that Llama checkpoints use, and the table of cosines and
-//! sines that the kernels read.
+//! Rotary position embedding: inverse frequencies of every scaling that Llama checkpoints use, and the table
+//! of cosines and sines that the kernels read.
 //!
-//! The arithmetic is that of Hugging Face transformers (`modeling_rope_utils.py`), which computes in f32: a reference that
-//! is more exact in the frequencies drifts away from it by whole radians at position 100000.
+//! The arithmetic is that of Hugging Face transformers (`modeling_rope_utils.py`), which computes in f32: a
+//! reference that is more exact in the frequencies drifts away from it by whole radians at position 100000.
 
 use std::ops::Range;
 use std::{f32, f64};
@@ -44,8 +44,8 @@ pub enum RopeScaling {
     Llama3(Llama3),
 }
 
-/// YaRN (Peng et al. 2023, arXiv:2309.00071): low frequencies are divided by `factor`, high ones are kept, and a linear ramp
-/// lies between; cosines and sines are multiplied by `attention_factor`.
+/// YaRN (Peng et al. 2023, arXiv:2309.00071): low frequencies are divided by `factor`, high ones are kept,
+/// and a linear ramp lies between; cosines and sines are multiplied by `attention_factor`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Yarn {
     /// At least 1.
@@ -62,8 +62,9 @@ pub struct Yarn {
     pub truncate: bool,
 }
 
-/// Llama 3.1's scaling: wavelengths longer than `original_context / low_freq_factor` are multiplied by `factor`, those shorter
-/// than `original_context / high_freq_factor` are kept, and between the two the frequencies are blended.
+/// Llama 3.1's scaling: wavelengths longer than `original_context / low_freq_factor` are multiplied by
+/// `factor`, those shorter than `original_context / high_freq_factor` are kept, and between the two the
+/// frequencies are blended.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Llama3 {
     /// At least 1.
@@ -87,8 +88,8 @@ impl Rope {
         Rope { theta, scaling: RopeScaling::None }
     }
 
-    /// Reads `rope_theta` and `rope_scaling`, or `rope_parameters`, which holds both. Where a file carries both spellings (for
-    /// old and new versions of transformers) they have to agree.
+    /// Reads `rope_theta` and `rope_scaling`, or `rope_parameters`, which holds both. Where a file carries
+    /// both spellings (for old and new versions of transformers) they have to agree.
     pub(crate) fn from_fields(
         f: &Fields<'_>,
         max_position_embeddings: usize,
@@ -128,13 +129,14 @@ impl Rope {
         }
     }
 
-    /// Whether the frequencies depend on the length of the sequence, so that one table does not serve all lengths.
+    /// Whether the frequencies depend on the length of the sequence, so that one table does not serve all
+    /// lengths.
     pub fn depends_on_length(&self) -> bool {
         matches!(self.scaling, RopeScaling::Dynamic { .. })
     }
 
-    /// The inverse frequencies, f32 `[head_dim / 2]`, and the factor of cosines and sines. `seq_len` is the number of tokens
-    /// that the sequence has so far; only [`RopeScaling::Dynamic`] looks at it.
+    /// The inverse frequencies, f32 `[head_dim / 2]`, and the factor of cosines and sines. `seq_len` is the
+    /// number of tokens that the sequence has so far; only [`RopeScaling::Dynamic`] looks at it.
     pub fn inv_freq(&self, head_dim: usize, seq_len: usize) -> (Vec<f32>, f32) {
         match self.scaling {
             RopeScaling::None => (unscaled(self.theta, head_dim), 1.0),
@@ -154,9 +156,10 @@ impl Rope {
         }
     }
 
-    /// Cosines and sines of `positions` for sequences of `seq_len` tokens: f32 `[positions.len(), head_dim]`, each row
-    /// `head_dim / 2` cosines, then as many sines, the attention factor multiplied in. This is
-    /// [`RopeAppendKv::cos_sin`](crate::backend::RopeAppendKv::cos_sin). For `seq_len` see [`Rope::inv_freq`].
+    /// Cosines and sines of `positions` for sequences of `seq_len` tokens: f32 `[positions.len(), head_dim]`,
+    /// each row `head_dim / 2` cosines, then as many sines, the attention factor multiplied in. This is
+    /// [`RopeAppendKv::cos_sin`](crate::backend::RopeAppendKv::cos_sin). For `seq_len` see
+    /// [`Rope::inv_freq`].
     pub fn cos_sin(&self, head_dim: usize, seq_len: usize, positions: Range<usize>) -> Vec<f32> {
         let (inv_freq, factor) = self.inv_freq(head_dim, seq_len);
         let mut table = Vec::with_capacity(positions.len() * head_dim);
@@ -170,7 +173,8 @@ impl Rope {
 }
 
 impl RopeScaling {
-    /// Reads `rope_scaling` or `rope_parameters`. The kind stands under `rope_type`, or `type` in older files.
+    /// Reads `rope_scaling` or `rope_parameters`. The kind stands under `rope_type`, or `type` in older
+    /// files.
     fn from_fields(f: &Fields<'_>, max_position_embeddings: usize) -> Result<Self> {
         let kind = match (f.text("rope_type")?, f.text("type")?) {
             (Some(new), Some(old)) if new != old => {
@@ -280,7 +284,8 @@ impl Llama3 {
     }
 }
 
-/// `theta^(2i/head_dim)`: the power in f64, so that it does not depend on a platform's `powf`, then rounded to f32.
+/// `theta^(2i/head_dim)`: the power in f64, so that it does not depend on a platform's `powf`, then rounded
+/// to f32.
 fn powers(theta: f64, head_dim: usize) -> impl Iterator<Item = f32> {
     let base = f64::from(theta as f32);
     (0..head_dim).step_by(2).map(move |i| base.powf(f64::from(i as f32 / head_dim as f32)) as f32)

@@ -1,15 +1,17 @@
 //! Special tokens in text that is half template and half what somebody typed.
 //!
-//! A chat template writes special tokens as text, between contents that may hold the same text. To keep the two apart:
+//! A chat template writes special tokens as text, between contents that may hold the same text. To keep the
+//! two apart:
 //! 1. [`Specials::mask`] puts a mark that nobody can guess before every special string in a content,
 //! 2. the template is rendered,
-//! 3. [`Specials::split`] replaces the special strings without a mark, which the template wrote, by a boundary token, and
-//!    removes the marks,
-//! 4. the text is encoded with special tokens off, and the boundary tokens become the special tokens they stand for.
+//! 3. [`Specials::split`] replaces the special strings without a mark, which the template wrote, by a
+//!    boundary token, and removes the marks,
+//! 4. the text is encoded with special tokens off, and the boundary tokens become the special tokens they
+//!    stand for.
 //!
-//! A mark is not white space and stands only where a special string may begin or end: templates can trim, compare, split and
-//! join contents as ever. One pass encodes everything, so that a tokenizer sees the same pieces as if it had found the tokens
-//! itself.
+//! A mark is not white space and stands only where a special string may begin or end: templates can trim,
+//! compare, split and join contents as ever. One pass encodes everything, so that a tokenizer sees the same
+//! pieces as if it had found the tokens itself.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -63,7 +65,8 @@ impl Specials {
         candidates.iter().find(|special| text.starts_with(&special.text))
     }
 
-    /// `content` with a mark before every special string, and before what may become one together with the text around it.
+    /// `content` with a mark before every special string, and before what may become one together with the
+    /// text around it.
     pub fn mask<'a>(&self, content: &'a str) -> Cow<'a, str> {
         // A template may trim a content before it goes on with text of its own.
         let (from_start, to_end) = (content.trim_start(), content.trim_end());
@@ -99,7 +102,8 @@ impl Specials {
         Cow::Owned(masked)
     }
 
-    /// `rendered` with boundaries for its special strings and without marks, and the tokens that the boundaries stand for.
+    /// `rendered` with boundaries for its special strings and without marks, and the tokens that the
+    /// boundaries stand for.
     pub fn split(&self, rendered: &str) -> (String, Vec<u32>) {
         let (mut text, mut ids) = (String::with_capacity(rendered.len()), Vec::new());
         let mut rest = rendered;
@@ -128,8 +132,8 @@ impl Specials {
     }
 }
 
-/// Text that occurs in no input but by a chance of 1 in 2^64: noncharacters, which are neither letters nor white space in any
-/// pattern, and the same in upper and lower case.
+/// Text that occurs in no input but by a chance of 1 in 2^64: noncharacters, which are neither letters nor
+/// white space in any pattern, and the same in upper and lower case.
 fn unguessable() -> String {
     // The standard library's keys are the operating system's random numbers.
     let bits = RandomState::new().hash_one(0u8);

@@ -1,8 +1,8 @@
 //! Text to tokens and back: `tokenizer.json` and the chat template of a model folder.
 //!
-//! The `tokenizers` crate does the work. Two things differ from Hugging Face transformers, on purpose: text that only looks
-//! like a special token stays text, in prompts and in the contents of chat messages alike; and an id that the model has no
-//! embedding for is an error.
+//! The `tokenizers` crate does the work. Two things differ from Hugging Face transformers, on purpose: text
+//! that only looks like a special token stays text, in prompts and in the contents of chat messages alike;
+//! and an id that the model has no embedding for is an error.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -37,7 +37,8 @@ pub struct Tokenizer {
     chat: Option<ChatTemplate>,
 }
 
-/// The top level of `tokenizer.json`: what is compared with the library's reading, and keys that may not come twice.
+/// The top level of `tokenizer.json`: what is compared with the library's reading, and keys that may not come
+/// twice.
 #[derive(Deserialize)]
 struct Stored {
     #[serde(default)]
@@ -62,8 +63,8 @@ struct StoredToken {
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json`, `tokenizer_config.json` and `chat_template.jinja` of a model folder; all but the first may be
-    /// missing.
+    /// Reads `tokenizer.json`, `tokenizer_config.json` and `chat_template.jinja` of a model folder; all but
+    /// the first may be missing.
     pub fn load(dir: impl AsRef<Path>, config: &Config) -> Result<Self> {
         let dir = dir.as_ref();
         let file = dir.join("tokenizer.json");
@@ -122,8 +123,8 @@ impl Tokenizer {
         self.chat.is_some()
     }
 
-    /// The tokens of a raw prompt, with BOS where the model's texts start with it. All of `text` is text: `<|eot_id|>` in it is
-    /// some characters and not a token.
+    /// The tokens of a raw prompt, with BOS where the model's texts start with it. All of `text` is text:
+    /// `<|eot_id|>` in it is some characters and not a token.
     pub fn encode_prompt(&self, text: &str) -> Result<Vec<u32>> {
         let mut ids = self.encode(text, true)?;
         // What the file says explicitly has precedence over its post-processor, as in transformers.
@@ -137,13 +138,14 @@ impl Tokenizer {
         self.check_ids(ids)
     }
 
-    /// The tokens of a conversation, rendered by the model's chat template up to the beginning of the next answer.
+    /// The tokens of a conversation, rendered by the model's chat template up to the beginning of the next
+    /// answer.
     pub fn encode_chat(&self, messages: &[Message]) -> Result<Vec<u32>> {
         self.encode_chat_with(messages, &ChatOptions::default())
     }
 
-    /// As [`Tokenizer::encode_chat`], with options. What looks like a special token in a role or content is text, also where
-    /// it becomes one only beside the template's own text.
+    /// As [`Tokenizer::encode_chat`], with options. What looks like a special token in a role or content is
+    /// text, also where it becomes one only beside the template's own text.
     pub fn encode_chat_with(&self, messages: &[Message], options: &ChatOptions) -> Result<Vec<u32>> {
         let Some(template) = &self.chat else {
             return Err(Error::unsupported(
@@ -199,16 +201,16 @@ impl Tokenizer {
     }
 }
 
-/// Decodes a growing text. What is shown is final: bytes of a character are held back until it is whole, and white space at
-/// the seam of two tokens is that of the whole text.
+/// Decodes a growing text. What is shown is final: bytes of a character are held back until it is whole, and
+/// white space at the seam of two tokens is that of the whole text.
 ///
-/// The pieces together are what [`Tokenizer::decode`] gives, except for bytes that are not UTF-8, which it may replace in other
-/// places.
+/// The pieces together are what [`Tokenizer::decode`] gives, except for bytes that are not UTF-8, which it
+/// may replace in other places.
 #[derive(Debug)]
 pub struct DecodeStream<'a> {
     tokenizer: &'a Tokenizer,
-    /// The tokens of the last piece, then those that are held back. A decoder treats the first token of a text in its own way,
-    /// so that a piece is the difference of two texts.
+    /// The tokens of the last piece, then those that are held back. A decoder treats the first token of a
+    /// text in its own way, so that a piece is the difference of two texts.
     window: Vec<u32>,
     /// How many tokens of the window have been shown.
     shown: usize,
@@ -257,7 +259,8 @@ impl DecodeStream<'_> {
 /// Adds the boundary token under an id that no other token has.
 fn add_boundary(inner: &mut tokenizers::Tokenizer, text: &str, file: &Path) -> Result<u32> {
     let taken = || Error::malformed(file, "vocabulary", "its ids leave no place for one more token");
-    // The id that the library will choose: it counts tokens, so that a vocabulary with holes may hold it already.
+    // The id that the library will choose: it counts tokens, so that a vocabulary with holes may hold it
+    // already.
     let size = inner.get_vocab_size(false) as u64;
     let last_added = inner.get_added_tokens_decoder().into_keys().max();
     let id = last_added.map_or(size, |last| size.max(u64::from(last) + 1));

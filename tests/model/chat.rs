@@ -1,4 +1,5 @@
-//! Chat templates: the published formats as golden strings, what Hugging Face's environment adds to Jinja, and bounds.
+//! Chat templates: the published formats as golden strings, what Hugging Face's environment adds to Jinja,
+//! and bounds.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -30,7 +31,8 @@ fn render(source: &str, turns: &[(&str, &str)]) -> Result<String, Error> {
     ChatTemplate::new(source, llama3_tokens())?.render(&conversation(turns), &fixed())
 }
 
-/// The formats of the family, with the constructs of the templates that are in use. They are seeds of the fuzz target as well.
+/// The formats of the family, with the constructs of the templates that are in use. They are seeds of the
+/// fuzz target as well.
 const LLAMA2: &str = include_str!("../../fuzz/seeds/chat_template/llama2.jinja");
 const LLAMA3: &str = include_str!("../../fuzz/seeds/chat_template/llama3.jinja");
 const LLAMA31: &str = include_str!("../../fuzz/seeds/chat_template/llama31.jinja");

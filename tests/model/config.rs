@@ -5,8 +5,8 @@ use llama_kernels::model::rope::{Llama3, Rope, RopeScaling, Yarn};
 use llama_kernels::tensor::DType;
 use serde_json::{Value, json};
 
-/// Name, parameters, KiB of keys and values a token in bf16, and of Meta's `params.json`: `ffn_dim_multiplier` (where it has
-/// one) and `multiple_of`.
+/// Name, parameters, KiB of keys and values a token in bf16, and of Meta's `params.json`:
+/// `ffn_dim_multiplier` (where it has one) and `multiple_of`.
 const PUBLISHED: [(&str, u64, u64, Option<f64>, u64); 15] = [
     ("llama-1-7b", 6_738_415_616, 512, None, 256),
     ("llama-1-13b", 13_015_864_320, 800, None, 256),

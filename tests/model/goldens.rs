@@ -1,4 +1,5 @@
-//! The checkpoints in `tests/golden`: what transformers computed from their configurations, and every tensor read and mapped.
+//! The checkpoints in `tests/golden`: what transformers computed from their configurations, and every tensor
+//! read and mapped.
 
 use std::path::{Path, PathBuf};
 

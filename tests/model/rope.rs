@@ -1,5 +1,5 @@
-//! Frequencies and tables of RoPE against published values and closed forms. Comparisons with transformers, bit by bit, are in
-//! `goldens`.
+//! Frequencies and tables of RoPE against published values and closed forms. Comparisons with transformers,
+//! bit by bit, are in `goldens`.
 
 use std::f64::consts::TAU;
 

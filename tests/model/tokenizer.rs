@@ -1,5 +1,5 @@
-//! Tokenizers of both kinds against Hugging Face's results, Llama 3's rules on a vocabulary of our own, and what must not become a
-//! special token.
+//! Tokenizers of both kinds against Hugging Face's results, Llama 3's rules on a vocabulary of our own, and
+//! what must not become a special token.
 
 use std::path::{Path, PathBuf};
 
@@ -182,8 +182,8 @@ fn bos_is_what_tokenizer_config_says() {
     }
 }
 
-/// A byte-level BPE as Llama 3's: its regular expression, its post-processor, `ignore_merges`. The vocabulary: the 256 bytes, the
-/// merges below, words that no merge reaches, and special tokens.
+/// A byte-level BPE as Llama 3's: its regular expression, its post-processor, `ignore_merges`. The
+/// vocabulary: the 256 bytes, the merges below, words that no merge reaches, and special tokens.
 fn llama3_json() -> Value {
     const PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
     const MERGES: [(&str, &str); 6] =
@@ -277,7 +277,8 @@ fn llama3_rules_split_and_merge() {
 
 #[test]
 fn contents_of_messages_never_become_special_tokens() {
-    // Contents as they are, trimmed, joined without anything between, and beside text that completes a special token.
+    // Contents as they are, trimmed, joined without anything between, and beside text that completes a
+    // special token.
     let templates = [
         ("{{ messages[0].content }}", "", ""),
         ("{{ messages[0].content | trim }}", "", ""),
@@ -340,7 +341,8 @@ fn roles_are_text_as_well() {
 
 #[test]
 fn templates_see_contents_as_they_are() {
-    // Conditions that templates of reasoning models ask about contents, none of which is a special token here.
+    // Conditions that templates of reasoning models ask about contents, none of which is a special token
+    // here.
     let template = "{% set c = messages[0].content %}{{ c.split('</think>')[-1] | trim }}|{{ '</think>' in c }}|\
                     {{ c.startswith('<think>') }}|{{ c | length }}";
     let tokenizer = llama3(with_template(template));

@@ -1,5 +1,5 @@
-//! Every reader of files against every way in which a file can be wrong. Each case states the error that it must give: its
-//! variant, the file, the part of the file, and what is said of it.
+//! Every reader of files against every way in which a file can be wrong. Each case states the error that it
+//! must give: its variant, the file, the part of the file, and what is said of it.
 
 pub mod checkpoint;
 pub mod config;
@@ -24,7 +24,8 @@ pub enum Expected {
     Io(&'static str),
 }
 
-/// Asserts that `result` is the expected error: its file by name, its part whole, its problem by what it contains.
+/// Asserts that `result` is the expected error: its file by name, its part whole, its problem by what it
+/// contains.
 #[track_caller]
 pub fn assert_error<T: Debug>(case: &str, result: Result<T, Error>, expected: Expected) {
     let error = match result {

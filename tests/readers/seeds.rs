@@ -1,5 +1,5 @@
-//! The committed inputs of the fuzz targets, run as ordinary tests: nothing panics, what is accepted keeps its promises, and
-//! nothing takes long.
+//! The committed inputs of the fuzz targets, run as ordinary tests: nothing panics, what is accepted keeps
+//! its promises, and nothing takes long.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

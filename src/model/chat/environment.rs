@@ -17,8 +17,8 @@ use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 const MAX_OUTPUT_BYTES: usize = 64 << 20;
 const MAX_INDENT: usize = 16;
 
-/// An environment with what transformers adds to Jinja: Python's methods, `raise_exception`, its `tojson`, `break` and
-/// `continue`, and its treatment of white space.
+/// An environment with what transformers adds to Jinja: Python's methods, `raise_exception`, its `tojson`,
+/// `break` and `continue`, and its treatment of white space.
 pub(super) fn new_environment() -> Environment<'static> {
     let mut environment = Environment::new();
     // Its only failure is delimiters that collide, and these are Jinja's own.
@@ -47,8 +47,8 @@ pub(super) fn add_clock(environment: &mut Environment<'static>, now: Option<Syst
     });
 }
 
-/// Turns the tags `generation` and `endgeneration`, which mark an assistant's words for training, into a condition that
-/// holds: like them it changes nothing but the white space that `-` at a tag removes.
+/// Turns the tags `generation` and `endgeneration`, which mark an assistant's words for training, into a
+/// condition that holds: like them it changes nothing but the white space that `-` at a tag removes.
 pub(super) fn without_generation_tags(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
@@ -105,8 +105,8 @@ impl io::Write for &mut Bounded {
     }
 }
 
-/// Python's `json.dumps(value, ensure_ascii=False, indent=indent)`, which is what transformers puts in the place of Jinja's
-/// filter: nothing is escaped for HTML, and there are spaces after commas and colons.
+/// Python's `json.dumps(value, ensure_ascii=False, indent=indent)`, which is what transformers puts in the
+/// place of Jinja's filter: nothing is escaped for HTML, and there are spaces after commas and colons.
 #[expect(clippy::needless_pass_by_value, reason = "minijinja hands filters their keyword arguments by value")]
 fn to_json(value: &Value, options: Kwargs) -> Result<String, Error> {
     let indent: Option<usize> = options.get("indent")?;

@@ -30,8 +30,8 @@ impl Index {
     /// Larger than any index: that of 405B has 90 KB.
     pub const MAX_BYTES: u64 = 16 << 20;
 
-    /// Parses an index; `file` is for errors. Files must be named by plain names that end in `.safetensors`: an index reaches
-    /// into no other folder.
+    /// Parses an index; `file` is for errors. Files must be named by plain names that end in `.safetensors`:
+    /// an index reaches into no other folder.
     pub fn parse(bytes: &[u8], file: &Path) -> Result<Self> {
         let Stored { weight_map: DistinctMap(weight_map), .. } = parse(bytes, file, "JSON")?;
         if weight_map.is_empty() {

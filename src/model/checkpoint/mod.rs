@@ -1,9 +1,9 @@
 //! Checkpoints: a folder of safetensors files with a `config.json`.
 //!
-//! Everything is checked when a folder is opened, before a weight is read: headers, the index, and that the tensors of
-//! the configured model are there, in their shapes, and no others. File names in an index are plain names; symbolic links
-//! are followed, because Hugging Face's download cache consists of them, and whoever can put one into the folder can put
-//! any file there.
+//! Everything is checked when a folder is opened, before a weight is read: headers, the index, and that the
+//! tensors of the configured model are there, in their shapes, and no others. File names in an index are
+//! plain names; symbolic links are followed, because Hugging Face's download cache consists of them, and
+//! whoever can put one into the folder can put any file there.
 
 mod index;
 mod manifest;
@@ -37,11 +37,11 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens and checks a model folder. A weight is read from its file when it is asked for, so that no more than one copy
-    /// is in memory.
+    /// Opens and checks a model folder. A weight is read from its file when it is asked for, so that no more
+    /// than one copy is in memory.
     ///
-    /// `model.safetensors` is taken where it exists, else the files that `model.safetensors.index.json` names: the
-    /// precedence of transformers.
+    /// `model.safetensors` is taken where it exists, else the files that `model.safetensors.index.json`
+    /// names: the precedence of transformers.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(dir.as_ref(), Shard::open)
     }
@@ -50,8 +50,8 @@ impl Checkpoint {
     ///
     /// # Safety
     ///
-    /// Nobody may change the files until the checkpoint and all its tensors are dropped: a file that gets shorter kills the
-    /// process with SIGBUS, and bytes that change under a `&[u8]` are undefined behaviour.
+    /// Nobody may change the files until the checkpoint and all its tensors are dropped: a file that gets
+    /// shorter kills the process with SIGBUS, and bytes that change under a `&[u8]` are undefined behaviour.
     pub unsafe fn open_mmap(dir: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(dir.as_ref(), |path| {
             // SAFETY: the caller keeps the files unchanged for as long as they are mapped.
@@ -100,8 +100,8 @@ impl Checkpoint {
         self.weight_bytes
     }
 
-    /// Names of all tensors in the files, sorted. There may be some that the model does not use: `lm_head.weight` of a tied
-    /// model, and the frequencies that old conversions stored.
+    /// Names of all tensors in the files, sorted. There may be some that the model does not use:
+    /// `lm_head.weight` of a tied model, and the frequencies that old conversions stored.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }

@@ -52,7 +52,8 @@ impl Header {
     }
 }
 
-/// The tensors in the order of their bytes: each begins where the one before it ended, the last ends with the file.
+/// The tensors in the order of their bytes: each begins where the one before it ended, the last ends with the
+/// file.
 fn check_coverage(tensors: &BTreeMap<String, TensorInfo>, data_len: usize, file: &Path) -> Result<()> {
     let mut in_order: Vec<_> = tensors.iter().collect();
     in_order.sort_by_key(|(_, info)| (info.bytes.start, info.bytes.end));
@@ -108,7 +109,8 @@ impl Entry {
             let problem = format!("{dtype} {:?} is {size}, but its place has {}", self.shape, end - begin);
             return Err(wrong(file, name, problem));
         }
-        // The bytes lie within the data, whose length is a `usize`. A dimension may exceed that only beside a zero.
+        // The bytes lie within the data, whose length is a `usize`. A dimension may exceed that only beside a
+        // zero.
         let shape = self.shape.iter().map(|&dim| usize::try_from(dim)).collect::<Result<Vec<_>, _>>();
         let shape =
             shape.map_err(|_| wrong(file, name, format!("dimensions {:?} are too large", self.shape)))?;
@@ -138,7 +140,8 @@ fn dtype(stored: &str, file: &Path, name: &str) -> Result<DType> {
     })
 }
 
-/// The header's object: tensors, and a map of strings under `__metadata__`, which says nothing that is needed here.
+/// The header's object: tensors, and a map of strings under `__metadata__`, which says nothing that is needed
+/// here.
 struct Entries(BTreeMap<String, Entry>);
 
 impl<'de> Deserialize<'de> for Entries {

@@ -62,7 +62,8 @@ impl Shard {
                 let mut data = Vec::new();
                 data.try_reserve_exact(end - start)
                     .map_err(|_| Error::io(&self.path, IoError::from(ErrorKind::OutOfMemory)))?;
-                // A poisoned lock is as good as any: what a panic may have left is a position, which is set anew.
+                // A poisoned lock is as good as any: what a panic may have left is a position, which is set
+                // anew.
                 let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
                 let read = file
                     .seek(SeekFrom::Start(start as u64))
