@@ -55,6 +55,7 @@ pub struct ModelDims {
 
 /// How the parts of a fused weight stand in the output of its matmul.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RowOrder {
     /// One after the other: q, then k, then v.
     Concatenated,
@@ -76,6 +77,7 @@ pub struct WeightSource {
 
 /// An activation to read: as it is, or quantised to fp8.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Activation<'a, T> {
     /// `[T, k]` in the activation's element type.
     Native(View<'a, T>),
@@ -98,6 +100,7 @@ impl<T> Copy for Activation<'_, T> {}
 
 /// An activation to write: as it is, or quantised to fp8. The shapes are those of [`Activation`].
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum ActivationMut<'a, T> {
     /// `[T, k]` in the activation's element type.
     Native(ViewMut<'a, T>),
@@ -115,6 +118,7 @@ pub enum ActivationMut<'a, T> {
 
 /// What follows the sum of a matmul.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Epilogue {
     /// Nothing but the weight's bias, if it has one.
     None,

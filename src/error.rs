@@ -135,3 +135,9 @@ impl Error {
         Error::Unsupported { what: what.into(), reason: reason.into() }
     }
 }
+
+/// Engines pass errors between threads and keep them.
+const _: fn() = || {
+    fn is_portable<E: std::error::Error + Send + Sync + 'static>() {}
+    is_portable::<Error>();
+};

@@ -6,6 +6,7 @@ use crate::{Error, Result};
 
 /// Whose logits a sequence wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Logits {
     /// Of none of its tokens: a chunk of a prompt that goes on.
     None,

@@ -41,6 +41,7 @@ use crate::{Error, Result, par};
 
 /// The precision of activations and KV cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Activations {
     /// That of the accumulation.
     Exact,
