@@ -250,6 +250,26 @@ fn a_penalty_changes_what_repeats() {
 }
 
 #[test]
+fn a_long_prompt_can_be_cancelled_between_its_chunks() {
+    let mut demo = Demo::load(2048);
+    let prompt = vec![5; 1500];
+    let options = demo.options();
+    let mut session = Session::new(&mut demo.model).unwrap();
+    let mut calls = 0;
+    let generation = session
+        .generate(&mut demo.model, &demo.tokenizer, &prompt, &options, &mut |text| {
+            calls += 1;
+            assert_eq!(text, "");
+            ControlFlow::Break(())
+        })
+        .unwrap();
+    assert_eq!((generation.finish_reason, calls, generation.tokens.len()), (FinishReason::Cancelled, 1, 0));
+    // What was computed stays, and the prompt can be gone on with.
+    let generation = demo.generate_in(&mut session, &prompt, &GenerationOptions { max_tokens: 1, ..options });
+    assert_eq!((generation.cached_tokens, generation.tokens.len()), (512, 1));
+}
+
+#[test]
 fn a_prompt_beyond_the_context_is_refused() {
     let mut demo = Demo::load(64);
     let context = demo.model.config().context;

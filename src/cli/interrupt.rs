@@ -1,5 +1,5 @@
-//! Ctrl-C: the first one asks the work under way to end, so that it can clean up; one while nothing is under way ends the
-//! program.
+//! Ctrl-C: the first one asks the work under way to end, so that it can clean up; a second one, or one while nothing is
+//! under way, ends the program.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,10 +9,9 @@ static REQUESTED: AtomicBool = AtomicBool::new(false);
 /// Takes Ctrl-C over. Where the system does not let us, it keeps its usual effect.
 pub fn install() {
     let handler = || {
-        if !WORKING.load(Ordering::SeqCst) {
+        if !WORKING.load(Ordering::SeqCst) || REQUESTED.swap(true, Ordering::SeqCst) {
             exit();
         }
-        REQUESTED.store(true, Ordering::SeqCst);
     };
     if let Err(error) = ctrlc::set_handler(handler) {
         log::warn!("Ctrl-C cannot be handled: {error}");
@@ -20,7 +19,7 @@ pub fn install() {
 }
 
 /// 130 is the shell's convention for "ended by Ctrl-C".
-#[expect(clippy::exit, reason = "Ctrl-C outside of work ends the program, as without a handler")]
+#[expect(clippy::exit, reason = "what Ctrl-C does without a handler")]
 fn exit() -> ! {
     std::process::exit(130)
 }

@@ -87,7 +87,7 @@ impl Session {
     }
 
     /// Computes `prompt` (as far as the cache does not hold it) and generates. `on_text` is given each piece of text as soon
-    /// as it is certain, and says whether to go on.
+    /// as it is certain (none between the chunks of a long prompt), and says whether to go on.
     pub fn generate<B: Backend>(
         &mut self,
         model: &mut Model<B>,
@@ -101,7 +101,7 @@ impl Session {
             return Err(Error::argument("generate", "prompt", "at least 1 token", 0));
         }
         let start = Instant::now();
-        let cached_tokens = self.prefill(model, prompt)?;
+        let (cached_tokens, flow) = self.prefill(model, prompt, on_text)?;
         if options.sampling.repetition_penalty != 1.0 {
             model.set_seen(self.sequence, prompt)?;
         }
@@ -121,6 +121,9 @@ impl Session {
         // Whether the end came from elsewhere than the text, so that what is held back still belongs to it.
         let mut flush = false;
         let finish_reason = loop {
+            if flow.is_break() {
+                break FinishReason::Cancelled;
+            }
             if tokens.len() == options.max_tokens {
                 break FinishReason::Length;
             }
@@ -164,8 +167,13 @@ impl Session {
     }
 
     /// Brings the cache to exactly `prompt`, in chunks, with the logits of its last token. Returns how many tokens it
-    /// held already.
-    fn prefill<B: Backend>(&mut self, model: &mut Model<B>, prompt: &[u32]) -> Result<usize> {
+    /// held already, and whether to go on.
+    fn prefill<B: Backend>(
+        &mut self,
+        model: &mut Model<B>,
+        prompt: &[u32],
+        on_text: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<(usize, ControlFlow<()>)> {
         let context = model.config().context;
         if prompt.len() > context {
             return Err(Error::ContextTooLong { tokens: prompt.len(), context });
@@ -177,9 +185,13 @@ impl Session {
         self.tokens.truncate(cached);
         let mut chunks = prompt[cached..].chunks(model.max_tokens()).peekable();
         while let Some(chunk) = chunks.next() {
-            self.advance(model, chunk, if chunks.peek().is_some() { Logits::None } else { Logits::Last })?;
+            let last = chunks.peek().is_none();
+            self.advance(model, chunk, if last { Logits::Last } else { Logits::None })?;
+            if !last && on_text("").is_break() {
+                return Ok((cached, ControlFlow::Break(())));
+            }
         }
-        Ok(cached)
+        Ok((cached, ControlFlow::Continue(())))
     }
 
     fn advance<B: Backend>(&mut self, model: &mut Model<B>, tokens: &[u32], logits: Logits) -> Result<()> {
