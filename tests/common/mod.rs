@@ -20,6 +20,7 @@ impl TempDir {
     }
 
     /// The names of what is in it, sorted.
+    #[cfg(feature = "cli")]
     pub fn files(&self) -> Vec<String> {
         let entries = std::fs::read_dir(&self.0).unwrap();
         let mut names: Vec<_> =
