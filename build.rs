@@ -58,6 +58,7 @@ fn build() -> Result<(), String> {
                  xtask setup`, or name one in NVCC or CUDA_HOME"
             ));
         }
+        println!("cargo::warning=the CUDA kernels are not part of this build: {reason}");
         println!("cargo::rustc-env=LLAMA_KERNELS_STUB_REASON={reason}");
         Ok(())
     };
