@@ -107,7 +107,8 @@ impl<B: Backend> Model<B> {
             batch: options.max_sequences,
             num_decodes: options.max_sequences,
             max_q_len: max_tokens,
-            max_kv_len: num_pages.next_power_of_two() * options.page_size,
+            // As wide as the page table of the longest sequence gets: see `Batch`.
+            max_kv_len: context.div_ceil(options.page_size).next_power_of_two() * options.page_size,
             num_logits: options.max_logits,
         };
 

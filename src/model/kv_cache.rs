@@ -7,6 +7,9 @@ use crate::backend::{Backend, PagedCache, PagedCacheMut};
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
 
+/// Far above what a device serves at a time, and far below what tables of sequences could overflow with.
+const MAX_SEQUENCES: usize = 1 << 20;
+
 /// Names one sequence of a cache; never reused for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SequenceId {
@@ -50,8 +53,8 @@ impl PageTable {
         if num_pages == 0 || i32::try_from(num_pages).is_err() {
             return error("num_pages", "1..=2^31-1", num_pages);
         }
-        if max_sequences == 0 {
-            return error("max_sequences", "at least 1", max_sequences);
+        if !(1..=MAX_SEQUENCES).contains(&max_sequences) {
+            return error("max_sequences", "1..=2^20", max_sequences);
         }
         // Handed out from the end: the lowest page first.
         let free = (0..num_pages as i32).rev().collect();
@@ -296,6 +299,7 @@ mod tests {
             (0, 16, 1, "num_pages"),
             (1 << 31, 16, 1, "num_pages"),
             (4, 16, 0, "max_sequences"),
+            (4, 16, usize::MAX, "max_sequences"),
         ] {
             let error = PageTable::new(pages, page_size, sequences).unwrap_err().to_string();
             assert!(error.starts_with(&format!("kv_cache: {arg}: expected")), "{error}");
