@@ -1,6 +1,7 @@
 //! What the fuzz targets share.
 
 pub mod json_mutator;
+pub mod ptx;
 pub mod targets;
 
 /// Lets a run go on where the library catches a panic: libFuzzer's own hook would stop it. A panic that

@@ -1,0 +1,653 @@
+//! Loads, stores, atomics and asynchronous copies.
+
+use std::sync::Arc;
+
+use super::collective::{lanes_of, mask_of};
+use super::copies::Copy;
+use super::fault::Fail;
+use super::taint::Origin;
+use super::warp::Warp;
+use super::{Block, Engine};
+use crate::memory::{AtomicOrder, Fault, LaneBytes, Prior, Strength, SyncSemantics, WarpAccess, windows};
+use crate::program::{Address, AtomicOp, CopyAsyncOp, Element, LANES, MemoryOp, Pc};
+use crate::ptx::ast::{Space, Type};
+use crate::violation::{AccessKind, ViolationKind};
+
+/// The addresses of a memory operand.
+pub(super) fn addresses(warp: &Warp, address: &Address) -> [u64; LANES] {
+    let offset = address.offset as u64;
+    match address.base {
+        None => [offset; LANES],
+        Some((slot, true)) => warp.lanes.get64(slot).map(|base| base.wrapping_add(offset)),
+        // Within a 32-bit state space addresses wrap at 32 bits.
+        Some((slot, false)) => warp.lanes.get32(slot).map(|base| base.wrapping_add(offset as u32).into()),
+    }
+}
+
+/// The lanes of `mask` whose generic addresses lie in each state space, and these addresses there.
+fn split_generic(mut addresses: [u64; LANES], mask: u32) -> ([u64; LANES], [(Space, u32); 4]) {
+    let mut parts = [(Space::Global, 0), (Space::Shared, 0), (Space::Local, 0), (Space::Param, 0)];
+    for lane in lanes_of(mask) {
+        let address = addresses[lane];
+        let (part, base) = match address {
+            windows::SHARED..windows::LOCAL => (1, windows::SHARED),
+            windows::LOCAL..windows::PARAMETERS => (2, windows::LOCAL),
+            a if a >= windows::PARAMETERS && a - windows::PARAMETERS < windows::SIZE => {
+                (3, windows::PARAMETERS)
+            }
+            _ => (0, 0),
+        };
+        parts[part].1 |= 1 << lane;
+        addresses[lane] = address - base;
+    }
+    (addresses, parts)
+}
+
+impl Engine<'_> {
+    pub(super) fn load(
+        &mut self,
+        block: &mut Block,
+        warp: &mut Warp,
+        pc: Pc,
+        active: u32,
+        op: &MemoryOp,
+    ) -> Result<(), Fail> {
+        let addresses = addresses(warp, &op.address);
+        let size = op.ty.bytes() as usize;
+        let mut bytes: LaneBytes = [[0; 16]; LANES];
+        let access = WarpAccess {
+            kind: AccessKind::Read,
+            strength: op.strength,
+            order: SyncSemantics { acquire: op.synchronizes, release: false },
+            size: size * op.elements.len(),
+            align: (size * op.elements.len()) as u64,
+            addresses: &addresses,
+            mask: active,
+            pc,
+            reads_unwritten: false,
+        };
+        if op.strength != Strength::Weak {
+            warp.may_spin = true;
+        }
+        let unwritten = self.load_bytes(block, warp, op.space, &access, &mut bytes)?;
+        for (index, element) in op.elements.iter().enumerate() {
+            set_element(warp, element, op.ty, &bytes, index * size, active);
+            let at = |lane: usize| addresses[lane].wrapping_add((index * size) as u64);
+            let garbage = lanes_of(unwritten)
+                .filter(|lane| !self.is_written(block, warp, op.space, *lane, at(*lane), size));
+            let garbage = mask_of(garbage);
+            warp.mark_loaded(element.slot, garbage, active);
+        }
+        Ok(())
+    }
+
+    /// Loads from any state space. Gives the lanes whose bytes nothing has written, not all of them.
+    fn load_bytes(
+        &mut self,
+        block: &mut Block,
+        warp: &mut Warp,
+        space: Space,
+        access: &WarpAccess<'_>,
+        bytes: &mut LaneBytes,
+    ) -> Result<u32, Fail> {
+        let result = match space {
+            Space::Global => {
+                let memory = self.launch.memory;
+                let (cache, tally) = (&mut self.cache, &mut self.tally);
+                memory.load(cache, &mut block.clocks, warp.index, access, bytes, tally)
+            }
+            // Constant memory is ordinary memory that nobody writes; it has caches of its own.
+            Space::Const => {
+                let memory = self.launch.memory;
+                let mut apart = crate::count::Tally::default();
+                memory.load(&mut self.cache, &mut block.clocks, warp.index, access, bytes, &mut apart)
+            }
+            Space::Shared => block.shared.load(&mut block.clocks, warp.index, access, bytes, &mut self.tally),
+            Space::Local => warp.local.load(access, bytes),
+            Space::Param => self.load_parameters(access, bytes),
+            Space::Generic => {
+                let (addresses, parts) = split_generic(*access.addresses, access.mask);
+                let mut unwritten = 0;
+                for (space, mask) in parts {
+                    if mask != 0 {
+                        let access = WarpAccess { addresses: &addresses, mask, ..*access };
+                        unwritten |= self.load_bytes(block, warp, space, &access, bytes)?;
+                    }
+                }
+                return Ok(unwritten);
+            }
+            Space::SharedCluster => Err(self.no_such_space(access)),
+        };
+        match result {
+            Ok(()) => Ok(0),
+            Err(fault) if is_unwritten(&fault) && !access.reads_unwritten => {
+                self.load_unwritten(block, warp, space, access, bytes, fault)
+            }
+            Err(fault) => Err(self.fault(block, warp, access.pc, fault)),
+        }
+    }
+
+    /// A load that has come upon bytes that nothing has written.
+    fn load_unwritten(
+        &mut self,
+        block: &mut Block,
+        warp: &mut Warp,
+        space: Space,
+        access: &WarpAccess<'_>,
+        bytes: &mut LaneBytes,
+        fault: Fault,
+    ) -> Result<u32, Fail> {
+        let origin = if space == Space::Shared {
+            block.origin(access.pc, fault)
+        } else {
+            Origin::new(access.pc, fault)
+        };
+        warp.note_unwritten(origin);
+        let unwritten = lanes_of(access.mask)
+            .filter(|lane| !self.is_written(block, warp, space, *lane, access.addresses[*lane], access.size));
+        let unwritten = mask_of(unwritten);
+        // The access has been counted, but for the bytes that nobody had touched.
+        let counted = self.tally.clone();
+        let access = WarpAccess { reads_unwritten: true, ..*access };
+        self.load_bytes(block, warp, space, &access, bytes)?;
+        let unique_bytes = self.tally.global_read.unique_bytes;
+        self.tally = counted;
+        self.tally.global_read.unique_bytes = unique_bytes;
+        Ok(unwritten)
+    }
+
+    /// Whether all of some bytes have been written.
+    pub(super) fn is_written(
+        &self,
+        block: &Block,
+        warp: &Warp,
+        space: Space,
+        lane: usize,
+        address: u64,
+        size: usize,
+    ) -> bool {
+        match space {
+            Space::Shared => block.shared.is_written(address, size),
+            Space::Local => warp.local.is_written(lane, address, size),
+            Space::Global => self.launch.memory.is_initialized(address, size as u64),
+            Space::Generic => {
+                let (addresses, parts) = split_generic([address; LANES], 1);
+                let within = parts.iter().find(|(_, mask)| *mask != 0).map_or(Space::Global, |part| part.0);
+                self.is_written(block, warp, within, lane, addresses[0], size)
+            }
+            Space::Const | Space::Param | Space::SharedCluster => true,
+        }
+    }
+
+    fn no_such_space(&self, access: &WarpAccess<'_>) -> Fault {
+        let lane = access.mask.trailing_zeros() as usize & 31;
+        Fault {
+            kind: ViolationKind::OutOfBounds,
+            lane,
+            address: access.addresses[lane],
+            message: "shared memory of another block".into(),
+            prior: None,
+        }
+    }
+
+    fn load_parameters(&self, access: &WarpAccess<'_>, bytes: &mut LaneBytes) -> Result<(), Fault> {
+        for lane in lanes_of(access.mask) {
+            let address = access.addresses[lane];
+            let fault = |kind, message| Fault { kind, lane, address, message, prior: None };
+            let start = usize::try_from(address).unwrap_or(usize::MAX);
+            let end = start.saturating_add(access.size);
+            let Some(source) = self.launch.parameters.get(start..end) else {
+                let message = format!(
+                    "{} bytes at {address:#x} of parameters that take {} bytes",
+                    access.size,
+                    self.launch.parameters.len()
+                );
+                return Err(fault(ViolationKind::OutOfBounds, message));
+            };
+            if !address.is_multiple_of(access.align) {
+                let message =
+                    format!("parameters at {address:#x}, which is not a multiple of {}", access.align);
+                return Err(fault(ViolationKind::Misaligned, message));
+            }
+            bytes[lane][..access.size].copy_from_slice(source);
+        }
+        Ok(())
+    }
+
+    pub(super) fn store(
+        &mut self,
+        block: &mut Block,
+        warp: &mut Warp,
+        pc: Pc,
+        active: u32,
+        op: &MemoryOp,
+    ) -> Result<(), Fail> {
+        let addresses = addresses(warp, &op.address);
+        let size = op.ty.bytes() as usize;
+        let mut bytes: LaneBytes = [[0; 16]; LANES];
+        for (index, element) in op.elements.iter().enumerate() {
+            get_element(warp, element, size, &mut bytes, index * size);
+        }
+        let access = WarpAccess {
+            kind: AccessKind::Write,
+            strength: op.strength,
+            order: SyncSemantics { acquire: false, release: op.synchronizes },
+            size: size * op.elements.len(),
+            align: (size * op.elements.len()) as u64,
+            addresses: &addresses,
+            mask: active,
+            pc,
+            reads_unwritten: false,
+        };
+        self.progress += 1;
+        self.store_bytes(block, warp, op.space, &access, &bytes)?;
+        for (index, element) in op.elements.iter().enumerate() {
+            let unwritten = warp.unwritten(element.slot) & active;
+            if unwritten != 0 {
+                let addresses = addresses.map(|address| address.wrapping_add((index * size) as u64));
+                if let Some(origin) = warp.origin(element.slot) {
+                    let places = lanes_of(unwritten).map(|lane| (addresses[lane], Arc::clone(&origin)));
+                    block.garbage.extend(places);
+                }
+                set_unwritten(block, warp, op.space, &addresses, size, unwritten);
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores to any state space.
+    fn store_bytes(
+        &mut self,
+        block: &mut Block,
+        warp: &mut Warp,
+        space: Space,
+        access: &WarpAccess<'_>,
+        bytes: &LaneBytes,
+    ) -> Result<(), Fail> {
+        let result = match space {
+            Space::Global => {
+                if let Some(fault) = source_overwritten(block, warp, access) {
+                    return Err(self.fault(block, warp, access.pc, fault));
+                }
+                let memory = self.launch.memory;
+                let (cache, tally) = (&mut self.cache, &mut self.tally);
+                memory.store(cache, &mut block.clocks, warp.index, access, bytes, tally)
+            }
+            Space::Shared => {
+                block.shared.store(&mut block.clocks, warp.index, access, bytes, &mut self.tally)
+            }
+            Space::Local => warp.local.store(access, bytes),
+            Space::Generic => {
+                let (addresses, parts) = split_generic(*access.addresses, access.mask);
+                for (space, mask) in parts {
+                    if mask != 0 {
+                        let access = WarpAccess { addresses: &addresses, mask, ..*access };
+                        self.store_bytes(block, warp, space, &access, bytes)?;
+                    }
+                }
+                Ok(())
+            }
+            Space::Param | Space::Const => {
+                let lane = access.mask.trailing_zeros() as usize & 31;
+                Err(Fault {
+                    kind: ViolationKind::ReadOnly,
+                    lane,
+                    address: access.addresses[lane],
+                    message: "a store to the kernel's parameters".into(),
+                    prior: None,
+                })
+            }
+            Space::SharedCluster => Err(self.no_such_space(access)),
+        };
+        result.map_err(|fault| self.fault(block, warp, access.pc, fault))
+    }
+
+    pub(super) fn atomic(
+        &mut self,
+        block: &mut Block,
+        warp: &mut Warp,
+        pc: Pc,
+        active: u32,
+        op: &AtomicOp,
+    ) -> Result<(), Fail> {
+        let size = op.operation.ty.bytes() as usize;
+        let mut addresses = addresses(warp, &op.address);
+        let mut parts = [(op.space, active), (op.space, 0), (op.space, 0), (op.space, 0)];
+        if op.space == Space::Generic {
+            (addresses, parts) = split_generic(addresses, active);
+        }
+        let [b, c] = op.sources.map(|source| wide_values(warp, &source));
+        let mut old = [0; LANES];
+        let mut changed = false;
+        let order = AtomicOrder { acquire: op.acquire, release: op.release, reduction: op.reduction };
+        for (space, mask) in parts {
+            if mask == 0 {
+                continue;
+            }
+            let access = WarpAccess {
+                kind: AccessKind::Atomic,
+                strength: Strength::Strong(op.scope),
+                order: SyncSemantics::default(),
+                size,
+                align: size as u64,
+                addresses: &addresses,
+                mask,
+                pc,
+                reads_unwritten: false,
+            };
+            let mut update = |lane: usize, old: u64| {
+                // Sums in global memory lose subnormal numbers, those in shared memory do not.
+                let new = op.operation.apply(old, b[lane], c[lane], space == Space::Global);
+                changed |= new != old;
+                new
+            };
+            let result = match space {
+                Space::Global => {
+                    let memory = self.launch.memory;
+                    let (cache, tally) = (&mut self.cache, &mut self.tally);
+                    memory.atomic(
+                        cache,
+                        &mut block.clocks,
+                        warp.index,
+                        &access,
+                        order,
+                        &mut update,
+                        &mut old,
+                        tally,
+                    )
+                }
+                Space::Shared => block.shared.atomic(
+                    &mut block.clocks,
+                    warp.index,
+                    &access,
+                    order,
+                    &mut update,
+                    &mut old,
+                    &mut self.tally,
+                ),
+                _ => {
+                    let lane = mask.trailing_zeros() as usize & 31;
+                    Err(Fault {
+                        kind: ViolationKind::InvalidOperand,
+                        lane,
+                        address: addresses[lane],
+                        message: "an atomic operation on memory that is neither global nor shared".into(),
+                        prior: None,
+                    })
+                }
+            };
+            result.map_err(|fault| self.fault(block, warp, pc, fault))?;
+        }
+        if changed {
+            self.progress += 1;
+        } else {
+            // A lock that was taken, a flag that was not set.
+            warp.may_spin = true;
+        }
+        if let Some(element) = &op.old {
+            let mut bytes: LaneBytes = [[0; 16]; LANES];
+            for lane in 0..LANES {
+                bytes[lane][..8].copy_from_slice(&old[lane].to_le_bytes());
+            }
+            set_element(warp, element, op.operation.ty, &bytes, 0, active);
+        }
+        Ok(())
+    }
+
+    pub(super) fn copy_async(
+        &mut self,
+        block: &mut Block,
+        warp: &mut Warp,
+        pc: Pc,
+        active: u32,
+        op: &CopyAsyncOp,
+    ) -> Result<(), Fail> {
+        let mut destination = addresses(warp, &op.destination);
+        let source = addresses(warp, &op.source);
+        // A 64-bit destination may be a generic address.
+        for address in &mut destination {
+            if (windows::SHARED..windows::LOCAL).contains(address) {
+                *address -= windows::SHARED;
+            }
+        }
+        let mut source_bytes = match op.source_bytes {
+            Some(slot) => warp.lanes.get32(slot),
+            None => [op.bytes; LANES],
+        };
+        if let Some(lane) = lanes_of(active).find(|lane| source_bytes[*lane] > op.bytes) {
+            let message = format!("{} bytes of the source for a copy of {}", source_bytes[lane], op.bytes);
+            return Err(self.fail(block, warp, pc, lane, ViolationKind::InvalidOperand, message));
+        }
+        if let Some(predicate) = op.ignore_source {
+            let ignored = warp.lanes.get_predicate(predicate);
+            lanes_of(ignored).for_each(|lane| source_bytes[lane] = 0);
+        }
+        // With seed 0 copies arrive as late as is legal; with others, some at once.
+        let arrived = self.launch.options.seed != 0 && self.random.next() >> 63 != 0;
+        let copy = Copy { lanes: active, pc, destination, source, bytes: op.bytes, source_bytes, arrived };
+        let access = WarpAccess {
+            kind: AccessKind::AsyncWrite,
+            strength: Strength::Weak,
+            order: SyncSemantics::default(),
+            size: op.bytes as usize,
+            align: op.bytes.into(),
+            addresses: &copy.destination,
+            mask: active,
+            pc,
+            reads_unwritten: false,
+        };
+        let begun = block.shared.async_begin(&block.clocks, warp.index, &access, &mut self.tally);
+        begun.map_err(|fault| self.fault(block, warp, pc, fault))?;
+        if arrived {
+            let (bytes, unwritten) = self.copied_bytes(block, warp, &copy)?;
+            block.shared.async_arrive(&access, &bytes);
+            block.shared.set_unwritten(&WarpAccess { mask: unwritten, ..access });
+        }
+        warp.copies.begin(copy);
+        Ok(())
+    }
+
+    /// What a copy puts into shared memory: the bytes of its source, then zeros; and the lanes whose source nothing has
+    /// written.
+    fn copied_bytes(
+        &mut self,
+        block: &mut Block,
+        warp: &mut Warp,
+        copy: &Copy,
+    ) -> Result<(LaneBytes, u32), Fail> {
+        let mut unwritten = 0;
+        let mut bytes: LaneBytes = [[0; 16]; LANES];
+        // Lanes that read equally much together; nearly always all of them.
+        let mut left = mask_of(lanes_of(copy.lanes).filter(|lane| copy.source_bytes[*lane] != 0));
+        while left != 0 {
+            let size = copy.source_bytes[left.trailing_zeros() as usize & 31];
+            let mask = mask_of(lanes_of(left).filter(|lane| copy.source_bytes[*lane] == size));
+            left &= !mask;
+            unwritten |= self.read_source(block, warp, copy, size as usize, mask, &mut bytes)?;
+        }
+        Ok((bytes, unwritten))
+    }
+
+    fn read_source(
+        &mut self,
+        block: &mut Block,
+        warp: &mut Warp,
+        copy: &Copy,
+        size: usize,
+        mask: u32,
+        bytes: &mut LaneBytes,
+    ) -> Result<u32, Fail> {
+        let mut access = WarpAccess {
+            kind: AccessKind::AsyncRead,
+            strength: Strength::Weak,
+            order: SyncSemantics::default(),
+            size,
+            align: copy.bytes.into(),
+            addresses: &copy.source,
+            mask,
+            pc: copy.pc,
+            reads_unwritten: false,
+        };
+        if size.is_power_of_two() {
+            return self.load_bytes(block, warp, Space::Global, &access, bytes);
+        }
+        // A partial source of an odd size: byte by byte.
+        access.size = 1;
+        (0..size).try_fold(0, |unwritten, offset| {
+            let addresses = copy.source.map(|address| address.wrapping_add(offset as u64));
+            let mut part: LaneBytes = [[0; 16]; LANES];
+            let access = WarpAccess { addresses: &addresses, align: 1, ..access };
+            let more = self.load_bytes(block, warp, Space::Global, &access, &mut part)?;
+            lanes_of(mask).for_each(|lane| bytes[lane][offset] = part[lane][0]);
+            Ok(unwritten | more)
+        })
+    }
+
+    pub(super) fn copy_wait(
+        &mut self,
+        block: &mut Block,
+        warp: &mut Warp,
+        active: u32,
+        groups: Option<u32>,
+    ) -> Result<(), Fail> {
+        if groups.is_none() {
+            // wait_all also waits for what has not been committed.
+            warp.copies.commit(active);
+        }
+        for copy in warp.copies.take_waited(active, groups.unwrap_or(0)) {
+            let bytes = if copy.arrived { None } else { Some(self.copied_bytes(block, warp, &copy)?) };
+            let access = WarpAccess {
+                kind: AccessKind::AsyncWrite,
+                strength: Strength::Weak,
+                order: SyncSemantics::default(),
+                size: copy.bytes as usize,
+                align: copy.bytes.into(),
+                addresses: &copy.destination,
+                mask: copy.lanes,
+                pc: copy.pc,
+                reads_unwritten: false,
+            };
+            if let Some((bytes, unwritten)) = bytes {
+                block.shared.async_arrive(&access, &bytes);
+                block.shared.set_unwritten(&WarpAccess { mask: unwritten, ..access });
+            }
+            block.shared.async_complete(&block.clocks, warp.index, &access);
+        }
+        self.tally.waits += 1;
+        Ok(())
+    }
+}
+
+/// Whether a fault is a read of what nothing has written.
+pub(super) fn is_unwritten(fault: &Fault) -> bool {
+    matches!(
+        fault.kind,
+        ViolationKind::UninitializedShared
+            | ViolationKind::UninitializedGlobal
+            | ViolationKind::UninitializedLocal
+    )
+}
+
+/// What lanes have stored to shared or local memory was garbage: the memory is as it was, unwritten.
+fn set_unwritten(
+    block: &mut Block,
+    warp: &mut Warp,
+    space: Space,
+    addresses: &[u64; LANES],
+    size: usize,
+    lanes: u32,
+) {
+    let (addresses, parts) = match space {
+        Space::Generic => split_generic(*addresses, lanes),
+        _ => (*addresses, [(space, lanes), (space, 0), (space, 0), (space, 0)]),
+    };
+    for (space, mask) in parts {
+        let access = WarpAccess {
+            kind: AccessKind::Write,
+            strength: Strength::Weak,
+            order: SyncSemantics::default(),
+            size,
+            align: 1,
+            addresses: &addresses,
+            mask,
+            pc: 0,
+            reads_unwritten: false,
+        };
+        match space {
+            Space::Shared => block.shared.set_unwritten(&access),
+            Space::Local => warp.local.set_unwritten(&access),
+            _ => {}
+        }
+    }
+}
+
+/// A store to bytes that the warp's own asynchronous copies may still read. Other warps' stores race with the read that
+/// the wait stands for.
+fn source_overwritten(block: &Block, warp: &Warp, access: &WarpAccess<'_>) -> Option<Fault> {
+    let (lane, reader, pc) = warp.copies.reads(access.addresses, access.mask, access.size)?;
+    let thread = Some((warp.index, reader));
+    Some(Fault {
+        kind: ViolationKind::AsyncCopyRace,
+        lane,
+        address: access.addresses[lane],
+        message: "a write of global memory that an asynchronous copy still reads".into(),
+        prior: Some(Prior { kind: AccessKind::AsyncRead, block: Some(block.index), thread, pc: Some(pc) }),
+    })
+}
+
+/// A register's lanes as 64 bits, zero-extended.
+fn wide_values(warp: &Warp, element: &Element) -> [u64; LANES] {
+    if element.wide() {
+        warp.lanes.get64(element.slot)
+    } else {
+        warp.lanes.get32(element.slot).map(u64::from)
+    }
+}
+
+/// Puts a register's lanes at `offset` of each lane's bytes.
+fn get_element(warp: &Warp, element: &Element, size: usize, bytes: &mut LaneBytes, offset: usize) {
+    if element.wide() {
+        let values = warp.lanes.get64(element.slot);
+        for lane in 0..LANES {
+            bytes[lane][offset..offset + size].copy_from_slice(&values[lane].to_le_bytes()[..size]);
+        }
+    } else if size == 4 {
+        let values = warp.lanes.get32(element.slot);
+        for lane in 0..LANES {
+            bytes[lane][offset..offset + 4].copy_from_slice(&values[lane].to_le_bytes());
+        }
+    } else {
+        let values = warp.lanes.get32(element.slot);
+        for lane in 0..LANES {
+            bytes[lane][offset..offset + size].copy_from_slice(&values[lane].to_le_bytes()[..size]);
+        }
+    }
+}
+
+/// Sets a register from the bytes at `offset` of each lane, extended to its width by the sign of `ty`.
+fn set_element(warp: &mut Warp, element: &Element, ty: Type, bytes: &LaneBytes, offset: usize, active: u32) {
+    let size = ty.bytes() as usize;
+    if size == 4 && element.bits == 32 {
+        let mut values = [0; LANES];
+        for lane in 0..LANES {
+            let word = &bytes[lane][offset..offset + 4];
+            values[lane] = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+        }
+        return warp.lanes.set32(element.slot, &values, active);
+    }
+    let mut values = [0u64; LANES];
+    for lane in 0..LANES {
+        let mut word = [0; 8];
+        word[..size].copy_from_slice(&bytes[lane][offset..offset + size]);
+        let shift = 64 - 8 * size as u32;
+        let value = u64::from_le_bytes(word) << shift;
+        values[lane] = if ty.is_signed() { (value as i64 >> shift) as u64 } else { value >> shift };
+    }
+    if element.wide() {
+        warp.lanes.set64(element.slot, &values, active);
+    } else {
+        // Registers of 16 bits lie zero-extended in their rows.
+        let keep = if element.bits >= 32 { u32::MAX } else { (1 << element.bits) - 1 };
+        warp.lanes.set32(element.slot, &values.map(|value| value as u32 & keep), active);
+    }
+}

@@ -1,0 +1,34 @@
+//! Happens-before: which accesses to memory are ordered, and which pairs of them race.
+//!
+//! Every access is stamped with its thread and with that warp's clock ([`stamp`]). What a thread knows to have
+//! happened before it is a [`vector`] of such clocks, moved between threads by barriers, fences, releases and acquires
+//! ([`clocks`], [`sync`]). The [`shadow`] of a memory keeps the stamps of the accesses that later ones may conflict with.
+//!
+//! The rules are those of the PTX ISA's memory consistency model, with these deliberate differences:
+//! - `fence.sc` gives no order by itself, only as part of a release or acquire pattern: which of two such fences comes
+//!   first is an accident of one execution, and a race that it hides is there in another.
+//! - A failed compare-and-swap counts as a write.
+//! - Strong accesses of different sizes to the same bytes are taken as morally strong.
+//! - An observed value orders its write before what follows the observation; this is taken to extend to the earlier
+//!   strong accesses of the same location that the write took the place of.
+//! - A byte's unordered readers (or strong writers) beyond [`sets::CAPACITY`] warps and instructions are forgotten,
+//!   oldest first.
+
+mod accessor;
+mod clocks;
+mod glance;
+mod granule;
+mod sets;
+mod shadow;
+mod stamp;
+mod sync;
+mod vector;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use accessor::{Accessor, Conflict};
+pub(crate) use clocks::{BlockClocks, LaunchNumbers};
+pub(crate) use shadow::Shadow;
+pub(crate) use stamp::MAX_BLOCKS;
+pub(crate) use sync::{BarrierClock, SyncVariables};

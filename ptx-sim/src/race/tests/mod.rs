@@ -1,0 +1,4 @@
+//! The engine against a naive oracle, on random programs.
+
+mod differential;
+mod oracle;
