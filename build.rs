@@ -18,7 +18,7 @@ mod toolkit;
 use compile::{Compiler, Job, Output};
 
 macro_rules! kernel_table {
-    ($($family:ident { $($(#[$doc:meta])* $variant:ident = $kernel:literal,)* })*) => {
+    ($($family:ident { $($(#[$doc:meta])* $variant:ident($params:ident) = $kernel:literal,)* })*) => {
         const FAMILIES: &[&str] = &[$(stringify!($family)),*];
     };
 }

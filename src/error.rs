@@ -107,6 +107,15 @@ pub enum Error {
         /// The driver's reason.
         reason: String,
     },
+    /// The simulated GPU found that a kernel breaks a rule, or refused a call.
+    #[cfg(feature = "sim")]
+    #[error("simulated GPU: {call}: {reason}")]
+    Simulated {
+        /// The call that reports it; a launch is carried out, and judged, when its stream is waited for.
+        call: &'static str,
+        /// What was broken, where, and by which thread.
+        reason: Box<ptx_sim::Error>,
+    },
 }
 
 impl Error {

@@ -2,11 +2,17 @@
 #![deny(missing_docs)]
 
 pub mod backend;
+#[cfg(all(feature = "cli", feature = "kernels"))]
+pub mod check;
+pub mod cost;
+pub mod device;
 mod error;
 #[cfg(feature = "kernels")]
 pub mod gpu;
 #[cfg(feature = "model")]
 pub mod model;
+#[cfg(feature = "kernels")]
+pub mod ops;
 mod par;
 pub mod params;
 pub mod plan;

@@ -4,15 +4,25 @@
 //! cannot name what was not compiled, and it takes tile sizes from [`crate::params`], where the kernels take them
 //! from.
 
+use std::any::TypeId;
+
 use crate::params::{
-    ROW_VECTORS_PER_THREAD, ROWS_PER_BLOCK, SILU_AND_MUL_THREADS, SILU_AND_MUL_VECTORS_PER_THREAD,
-    VECTOR_ELEMENTS,
+    AddRmsNormParams, EmbedParams, ROW_VECTORS_PER_THREAD, ROWS_PER_BLOCK, RmsNormParams,
+    SILU_AND_MUL_THREADS, SILU_AND_MUL_VECTORS_PER_THREAD, SiluAndMulParams, VECTOR_ELEMENTS,
 };
 use crate::tensor::DType;
 use crate::{Error, Result};
 
+/// A struct of [`crate::params`] that kernels take: plain bytes, none of them without a name.
+pub trait KernelParams: bytemuck::Pod {}
+
+impl KernelParams for EmbedParams {}
+impl KernelParams for RmsNormParams {}
+impl KernelParams for AddRmsNormParams {}
+impl KernelParams for SiluAndMulParams {}
+
 macro_rules! kernel_table {
-    ($($family:ident { $($(#[$doc:meta])* $variant:ident = $name:literal,)* })*) => {
+    ($($family:ident { $($(#[$doc:meta])* $variant:ident($params:ident) = $name:literal,)* })*) => {
         /// A compiled kernel.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
@@ -37,12 +47,29 @@ macro_rules! kernel_table {
                     $($(Kernel::$variant => stringify!($family),)*)*
                 }
             }
+
+            /// The name of the struct that it takes.
+            pub fn params(self) -> &'static str {
+                match self {
+                    $($(Kernel::$variant => stringify!($params),)*)*
+                }
+            }
+
+            /// Whether `P` is the struct that it takes.
+            pub fn takes<P: KernelParams>(self) -> bool {
+                fn id<P: KernelParams>() -> TypeId {
+                    TypeId::of::<P>()
+                }
+                id::<P>() == match self {
+                    $($(Kernel::$variant => id::<$params>(),)*)*
+                }
+            }
         }
     };
 }
 include!("../build/kernel_table.rs");
 
-/// One launch: a kernel and its grid. Shared memory is static in all kernels so far.
+/// One launch: a kernel and its grid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Launch {
     /// The kernel.
@@ -51,6 +78,8 @@ pub struct Launch {
     pub grid: [u32; 3],
     /// Threads of a block in x, y and z.
     pub block: [u32; 3],
+    /// Bytes of shared memory of a block beside what the kernel declares.
+    pub dynamic_shared_bytes: u32,
 }
 
 const WARP: usize = 32;
@@ -88,8 +117,12 @@ pub fn silu_and_mul(dtype: DType, num_tokens: usize, intermediate: usize) -> Res
     let num_tokens = tokens(OP, num_tokens)?;
     width(OP, "intermediate", intermediate, max)?;
     let blocks_per_row = intermediate.div_ceil(outputs_per_block) as u32;
-    let launch =
-        Launch { kernel, grid: [num_tokens, blocks_per_row, 1], block: [SILU_AND_MUL_THREADS, 1, 1] };
+    let launch = Launch {
+        kernel,
+        grid: [num_tokens, blocks_per_row, 1],
+        block: [SILU_AND_MUL_THREADS, 1, 1],
+        dynamic_shared_bytes: 0,
+    };
     Ok((num_tokens > 0).then_some(launch))
 }
 
@@ -106,6 +139,7 @@ fn rows(op: &'static str, kernel: Kernel, num_tokens: usize, hidden: usize) -> R
         kernel,
         grid: [num_tokens.div_ceil(rows_per_block), 1, 1],
         block: [threads as u32, rows_per_block, 1],
+        dynamic_shared_bytes: 0,
     };
     Ok((num_tokens > 0).then_some(launch))
 }
@@ -159,13 +193,22 @@ mod tests {
         for (hidden, threads) in [(2048, 64), (3072, 96), (4096, 128), (5120, 160), (8192, 256), (16384, 512)]
         {
             let launch = add_rms_norm(DType::F16, 3, hidden).unwrap().unwrap();
-            let expected = Launch { kernel: Kernel::AddRmsNormF16, grid: [3, 1, 1], block: [threads, 1, 1] };
+            let expected = Launch {
+                kernel: Kernel::AddRmsNormF16,
+                grid: [3, 1, 1],
+                block: [threads, 1, 1],
+                dynamic_shared_bytes: 0,
+            };
             assert_eq!(launch, expected);
         }
         for (intermediate, blocks) in [(8192, 4), (14336, 7), (28672, 14), (53248, 26), (8, 1), (2056, 2)] {
             let launch = silu_and_mul(DType::BF16, 3, intermediate).unwrap().unwrap();
-            let expected =
-                Launch { kernel: Kernel::SiluAndMulBf16, grid: [3, blocks, 1], block: [128, 1, 1] };
+            let expected = Launch {
+                kernel: Kernel::SiluAndMulBf16,
+                grid: [3, blocks, 1],
+                block: [128, 1, 1],
+                dynamic_shared_bytes: 0,
+            };
             assert_eq!(launch, expected);
         }
     }
@@ -194,6 +237,15 @@ mod tests {
             message(silu_and_mul(DType::BF16, 1 << 31, 8)),
             "silu_and_mul: num_tokens: expected fewer than 2^31, got 2147483648"
         );
+    }
+
+    #[test]
+    fn a_kernel_takes_one_struct() {
+        assert!(
+            Kernel::RmsNormF16.takes::<RmsNormParams>() && !Kernel::RmsNormF16.takes::<AddRmsNormParams>()
+        );
+        assert!(Kernel::EmbedB16.takes::<EmbedParams>() && !Kernel::EmbedB16.takes::<SiluAndMulParams>());
+        assert_eq!(Kernel::AddRmsNormBf16.params(), "AddRmsNormParams");
     }
 
     #[test]

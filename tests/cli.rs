@@ -199,7 +199,7 @@ fn info_shows_what_a_model_is_and_needs() {
     }
     let output = run(&["info"]);
     assert!(output.status.success(), "{}", stderr(&output));
-    for part in ["cpu", "cuda", "kernels"] {
+    for part in ["cpu", "cuda", "sim", "kernels"] {
         assert!(stdout(&output).contains(part), "{} does not show {part:?}", stdout(&output));
     }
 }
@@ -215,4 +215,84 @@ fn a_reader_that_goes_away_is_no_error() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(!stderr(&output).contains("panic"), "{}", stderr(&output));
+}
+
+#[cfg(feature = "kernels")]
+#[test]
+#[cfg_attr(
+    not(all(kernels_built, feature = "sim")),
+    ignore = "there is no simulated GPU, or no kernels for it"
+)]
+fn check_says_of_every_case_what_came_of_it() {
+    let folder = TempDir::new();
+    let launches = folder.path().join("launches.txt");
+    let output = program(&["check", "--device", "sim:8.6", "--op", "embed", "--seeds", "1"])
+        .env("LLAMA_KERNELS_LAUNCHES", &launches)
+        .output()
+        .unwrap();
+    let text = stdout(&output);
+    assert!(output.status.success(), "{text}{}", stderr(&output));
+    let (cases, summary) = text.trim_end().rsplit_once('\n').unwrap();
+    assert!(cases.lines().all(|line| line.starts_with("ok       embed ")), "{text}");
+    let expected =
+        format!("{0} cases on simulated GPU 8.6: {0} passed, 0 skipped, 0 failed; ", cases.lines().count());
+    let number = summary.strip_prefix(&expected).and_then(|rest| rest.strip_suffix(" kernel launches"));
+    let number: u64 = number.expect(summary).parse().unwrap();
+    assert!(number > 0);
+    // What `cargo xtask test` counts.
+    assert_eq!(std::fs::read_to_string(&launches).unwrap(), format!("{number}\tsimulated GPU 8.6\n"));
+    fails(
+        &["check", "--device", "sim", "--op", "attention"],
+        &["--op: expected embed, rms_norm, add_rms_norm, silu_and_mul, got attention"],
+    );
+    fails(
+        &["check", "--device", "cpu"],
+        &["--device cpu", "kernels run on a CUDA GPU or on the simulated one"],
+    );
+}
+
+#[cfg(feature = "sim")]
+#[test]
+fn what_has_no_clock_is_not_timed() {
+    fails(&["time", "--device", "sim"], &["simulated GPU 8.0 has no clock"]);
+    fails(&["time", "--device", "sim", "--op", "matmul"], &["--op: expected embed, rms_norm,", "got matmul"]);
+}
+
+/// Runs all probes on a simulated GPU and gives the file's text.
+#[cfg(feature = "sim")]
+fn probe(device: &str) -> String {
+    let folder = TempDir::new();
+    let file = folder.path().join("probe.jsonl");
+    let output = run(&["probe", "--device", device, "--out", file.to_str().unwrap()]);
+    assert!(output.status.success(), "{device}: {}", stderr(&output));
+    std::fs::read_to_string(&file).unwrap()
+}
+
+#[cfg(feature = "sim")]
+#[test]
+fn probe_writes_an_object_for_each_probe() {
+    let mut count = 0;
+    for device in ["sim:8.0", "sim:8.6", "sim:8.9", "sim:9.0"] {
+        let text = probe(device);
+        assert!(text == probe(device), "{device}: a second run gave something else");
+        assert!(text.len() < 12 << 20, "{device}: {} bytes", text.len());
+        let probes: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(probes.len() > count, "each has the probes of the one before, and more");
+        count = probes.len();
+        for probe in &probes {
+            assert!(probe["error"].is_null(), "{probe}");
+            // Base64 of 32-bit words.
+            let bytes = 4 * probe["n"].as_u64().unwrap() * probe["out_words"].as_u64().unwrap();
+            assert_eq!(
+                probe["output"].as_str().unwrap().len() as u64,
+                bytes.div_ceil(3) * 4,
+                "{}",
+                probe["probe"]
+            );
+        }
+        let sum = probes.iter().find(|probe| probe["probe"] == "add.u32").unwrap();
+        assert_eq!(sum["compute_capability"], device.trim_start_matches("sim:"));
+        assert_eq!((&sum["kinds"], &sum["seed"]), (&"i32 i32".into(), &1.into()));
+    }
 }

@@ -26,7 +26,18 @@ pub fn run(args: &InfoArgs) -> Result<()> {
 /// Devices, and what this program was built with.
 fn machine() -> String {
     let cpu = Cpu::<f32>::new(Activations::Exact).description();
-    format!("devices\n  cpu      {cpu}\n{}kernels    {}\n", cuda_devices(), compiled())
+    format!("devices\n  cpu      {cpu}\n{}{}kernels    {}\n", cuda_devices(), simulated(), compiled())
+}
+
+#[cfg(feature = "sim")]
+fn simulated() -> String {
+    let known = llama_kernels::device::SIMULATED.map(|(major, minor)| format!("{major}.{minor}"));
+    format!("  sim      simulated GPU of compute capability {}\n", known.join(", "))
+}
+
+#[cfg(not(feature = "sim"))]
+fn simulated() -> String {
+    "  sim      none: this program was built without the feature `sim`\n".into()
 }
 
 #[cfg(feature = "kernels")]
@@ -35,12 +46,12 @@ fn cuda_devices() -> String {
         Ok(devices) => devices
             .iter()
             .map(|d| {
-                let (major, minor) = d.compute_capability;
+                let (major, minor) = d.properties.compute_capability;
                 let memory = bytes(d.memory as u64);
                 let n = d.ordinal;
                 format!(
                     "  cuda:{n}   {}, compute capability {major}.{minor}, {} SMs, {memory}\n",
-                    d.name, d.num_sms
+                    d.properties.name, d.properties.num_sms
                 )
             })
             .collect(),

@@ -1,12 +1,18 @@
 //! Command line: arguments, and one file a command.
 
+#[cfg(feature = "kernels")]
+mod check;
 mod device;
 mod generate;
 mod info;
 mod interrupt;
 mod logits;
 mod options;
+#[cfg(feature = "kernels")]
+mod probe;
 mod progress;
+#[cfg(feature = "kernels")]
+mod time;
 
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
@@ -24,6 +30,16 @@ pub fn main() -> ExitCode {
         Command::Generate(args) => generate::run(args),
         Command::Logits(args) => logits::run(args),
         Command::Info(args) => info::run(args),
+        #[cfg(feature = "kernels")]
+        Command::Check(args) => check::run(args),
+        #[cfg(feature = "kernels")]
+        Command::Time(args) => time::run(args),
+        #[cfg(feature = "kernels")]
+        Command::Probe(args) => probe::run(args),
+        #[cfg(not(feature = "kernels"))]
+        Command::Check(_) | Command::Time(_) | Command::Probe(_) => {
+            anyhow::bail!("this program was built without the feature `kernels`")
+        }
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::device::Device;
+use llama_kernels::device::DeviceChoice;
 
 /// Hand-written CUDA kernels for the Llama family: run a model, look at its logits, see what it needs.
 #[derive(Parser)]
@@ -22,6 +22,12 @@ pub enum Command {
     Logits(LogitsArgs),
     /// Show devices and compiled architectures, or what a model is and needs
     Info(InfoArgs),
+    /// Compare every operation on a GPU, or on the simulated one, with the CPU reference
+    Check(CheckArgs),
+    /// Measure how long each operation takes on a GPU
+    Time(TimeArgs),
+    /// Run probes of single instructions and write what the device answers
+    Probe(ProbeArgs),
 }
 
 /// Which model, where, and how it is read.
@@ -32,7 +38,7 @@ pub struct ModelArgs {
     pub model: PathBuf,
     /// auto, cuda, cuda:N, sim or cpu
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
-    pub device: Device,
+    pub device: DeviceChoice,
     /// Element type of activations and KV cache on the CPU: f32, or the checkpoint's own, which rounds as a GPU does
     #[arg(long, value_enum, default_value_t = Activations::F32)]
     pub activations: Activations,
@@ -110,4 +116,40 @@ pub struct InfoArgs {
     /// Model folder; without it, devices and compiled architectures are shown
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct CheckArgs {
+    /// auto (a GPU if there is one, else the simulated one), cuda, cuda:N, sim or sim:8.6
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: DeviceChoice,
+    /// This operation alone
+    #[arg(long, value_name = "NAME")]
+    pub op: Option<String>,
+    /// How often each case runs on the simulated GPU, each time in another order of warps and blocks
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub seeds: u64,
+}
+
+#[derive(Args)]
+pub struct TimeArgs {
+    /// cuda or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "cuda")]
+    pub device: DeviceChoice,
+    /// This operation alone
+    #[arg(long, value_name = "NAME")]
+    pub op: Option<String>,
+    /// File to write the results to as well
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct ProbeArgs {
+    /// auto (a GPU if there is one, else the simulated one), cuda, cuda:N, sim or sim:8.6
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: DeviceChoice,
+    /// File to write, one JSON object a line
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
 }

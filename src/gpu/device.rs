@@ -1,215 +1,262 @@
-//! Which NVIDIA devices there are, without a panic where there is no driver.
+//! One device, whichever driver is behind it.
 
-use std::error::Error as _;
 use std::fmt;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use cudarc::driver::sys::{self, CUdevice_attribute as Attribute};
-use cudarc::driver::{DriverError, result};
+use cudarc::driver::CudaContext;
 
-use super::registry;
+use super::buffer::Buffer;
+use super::event::Event;
+use super::installed::Properties;
+use super::module::Module;
+use super::stream::{Queue, Stream};
+use super::{cuda, module};
+use crate::device::DeviceChoice;
+use crate::plan::Kernel;
 use crate::{Error, Result};
 
-/// The driver's library. cudarc panics where it is missing, so it is looked for first, under the names that cudarc
-/// tries.
-#[cfg(not(windows))]
-const DRIVER_LIBRARIES: &[&str] = &["libcuda.so", "libcuda.so.1"];
-#[cfg(windows)]
-const DRIVER_LIBRARIES: &[&str] = &["nvcuda.dll"];
+/// The environment variable that names a file: every device appends a line to it when its last owner lets it go, with the
+/// number of its launches, a tab, and its name. By it a test run knows that kernels ran, and where.
+pub const LAUNCHES_VARIABLE: &str = "LLAMA_KERNELS_LAUNCHES";
 
-/// The oldest CUDA that has the driver calls which launches use.
-const OLDEST_DRIVER: DriverVersion = DriverVersion { major: 12, minor: 0 };
+/// A CUDA GPU or a simulated one, with the kernels that have been loaded into it. Cloning it is cheap and gives the same
+/// device.
+#[derive(Clone)]
+pub struct Device(Arc<Shared>);
 
-/// The CUDA version that a driver supports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DriverVersion {
-    /// Machine code of one major version runs on every driver of it.
-    pub major: u32,
-    /// PTX needs a driver that is at least as new as its compiler.
-    pub minor: u32,
+struct Shared {
+    driver: Driver,
+    properties: Properties,
+    launches: AtomicU64,
 }
 
-impl fmt::Display for DriverVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.major, self.minor)
-    }
+pub(super) enum Driver {
+    Cuda(cuda::Driver),
+    #[cfg(feature = "sim")]
+    Sim(super::sim::Driver),
 }
 
-/// One CUDA device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct DeviceInfo {
-    /// Its number, as in `--device cuda:N`.
-    pub ordinal: usize,
-    /// What NVIDIA calls it.
-    pub name: String,
-    /// Compute capability, major and minor.
-    pub compute_capability: (u32, u32),
-    /// Bytes of its memory.
-    pub memory: usize,
-    /// Streaming multiprocessors.
-    pub num_sms: u32,
-    /// Bytes of shared memory that one block may use.
-    pub shared_memory_per_block: usize,
+/// Tells devices apart: memory belongs to one of them. Two [`Device`]s of one CUDA context have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DeviceId(Identity);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Identity {
+    /// Address of the driver's context.
+    Cuda(usize),
+    /// Address of the device here.
+    #[cfg(feature = "sim")]
+    Sim(usize),
 }
 
-/// The CUDA version that the installed driver supports.
-///
-/// [`Error::NoDevice`] where no driver is installed.
-pub fn driver_version() -> Result<DriverVersion> {
-    driver_in(DRIVER_LIBRARIES)?;
-    let mut version = 0;
-    // SAFETY: the driver's library is there (checked above), and `version` outlives the call, which writes one i32.
-    let status = unsafe { sys::cuDriverGetVersion(&mut version) };
-    status.result().map_err(|error| refused("cuDriverGetVersion", error))?;
-    Ok(parse_version(version))
-}
-
-/// The CUDA devices of this machine, in the driver's order.
-///
-/// [`Error::NoDevice`] where there is no driver or it sees no device, [`Error::DriverTooOld`] where the driver
-/// cannot run what this library was built with, [`Error::Driver`] where a call fails.
-pub fn devices() -> Result<Vec<DeviceInfo>> {
-    check_version(driver_version()?, registry::cuda_version().ok())?;
-    match result::init() {
-        Err(DriverError(sys::CUresult::CUDA_ERROR_NO_DEVICE)) => {
-            return Err(no_device("the driver sees no GPU"));
-        }
-        other => other.map_err(|error| refused("cuInit", error))?,
-    }
-    let count = result::device::get_count().map_err(|error| refused("cuDeviceGetCount", error))?;
-    if count == 0 {
-        return Err(no_device("the driver sees no GPU"));
-    }
-    (0..count).map(device).collect()
-}
-
-fn device(ordinal: i32) -> Result<DeviceInfo> {
-    let device = result::device::get(ordinal).map_err(|error| refused("cuDeviceGet", error))?;
-    let attribute = |attribute| {
-        // SAFETY: `device` came from cuDeviceGet.
-        let value = unsafe { result::device::get_attribute(device, attribute) };
-        value.map(i32::unsigned_abs).map_err(|error| refused("cuDeviceGetAttribute", error))
-    };
-    Ok(DeviceInfo {
-        ordinal: ordinal.unsigned_abs() as usize,
-        name: result::device::get_name(device).map_err(|error| refused("cuDeviceGetName", error))?,
-        compute_capability: (
-            attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
-            attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
-        ),
-        // SAFETY: `device` came from cuDeviceGet.
-        memory: unsafe { result::device::total_mem(device) }
-            .map_err(|error| refused("cuDeviceTotalMem", error))?,
-        num_sms: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
-        shared_memory_per_block: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?
-            as usize,
-    })
-}
-
-/// An error unless one of the libraries can be loaded.
-fn driver_in(libraries: &[&str]) -> Result<()> {
-    let mut reasons = Vec::new();
-    for &library in libraries {
-        // SAFETY: loading NVIDIA's driver runs its initialisers, as every CUDA program does; cudarc loads the same
-        // file.
-        match unsafe { libloading::Library::new(library) } {
-            Ok(_) => return Ok(()),
-            // The loader's own words, which name the file, are the source of the error.
-            Err(error) => reasons.push(error.source().map_or_else(|| error.to_string(), ToString::to_string)),
-        }
-    }
-    Err(no_device(&format!("no NVIDIA driver is installed ({})", reasons.join("; "))))
-}
-
-/// `built_with` is the CUDA of the embedded kernels, none in a stub.
-fn check_version(driver: DriverVersion, built_with: Option<(u32, u32)>) -> Result<()> {
-    let too_old = |needed: DriverVersion, what: String| Error::DriverTooOld {
-        driver: driver.to_string(),
-        needed: needed.to_string(),
-        what,
-    };
-    if driver < OLDEST_DRIVER {
-        return Err(too_old(OLDEST_DRIVER, "this library".into()));
-    }
-    match built_with {
-        Some((major, minor)) if driver.major < major => Err(too_old(
-            DriverVersion { major, minor: 0 },
-            format!("this library, whose kernels were compiled with CUDA {major}.{minor},"),
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// The driver's number for CUDA 13.0 is 13000, for 12.9 it is 12090.
-fn parse_version(number: i32) -> DriverVersion {
-    let number = number.unsigned_abs();
-    DriverVersion { major: number / 1000, minor: number % 1000 / 10 }
-}
-
-fn no_device(reason: &str) -> Error {
-    Error::NoDevice { device: "cuda".into(), reason: reason.into() }
-}
-
-fn refused(call: &'static str, error: DriverError) -> Error {
-    Error::Driver { call, reason: error.to_string() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_missing_driver_is_an_error_not_a_panic() {
-        let error = driver_in(&["libno-such-driver.so.1"]).unwrap_err().to_string();
-        assert!(
-            error.starts_with("device cuda: no NVIDIA driver is installed (libno-such-driver.so.1"),
-            "{error}"
-        );
-    }
-
-    /// On a machine without a driver this is the path that panics in cudarc; on one with a driver the devices make
-    /// sense.
-    #[test]
-    fn devices_are_listed_or_the_reason_is_given() {
-        match devices() {
-            Ok(devices) => {
-                assert!(!devices.is_empty());
-                for (index, device) in devices.iter().enumerate() {
-                    assert_eq!(device.ordinal, index);
-                    assert!(
-                        device.num_sms > 0 && device.memory > 0 && device.compute_capability.0 > 0,
-                        "{device:?}"
-                    );
+impl Device {
+    /// The device that `choice` names. [`DeviceChoice::Auto`] is the first CUDA GPU; where there is none, the simulated GPU
+    /// if the crate was built with the feature `sim`.
+    ///
+    /// [`Error::NoDevice`] where there is no such device, and for the CPU, which runs no kernels;
+    /// [`Error::DriverTooOld`] where there is one that this build cannot use.
+    pub fn open(choice: DeviceChoice) -> Result<Self> {
+        match choice {
+            DeviceChoice::Auto => match Device::cuda(0) {
+                Err(Error::NoDevice { reason, .. }) if cfg!(feature = "sim") => {
+                    log::info!("no CUDA GPU: {reason}; simulating one");
+                    Device::open(DeviceChoice::SIM)
                 }
-            }
-            Err(Error::NoDevice { device, reason }) => {
-                assert_eq!(device, "cuda");
-                assert!(reason.contains("driver"), "{reason}");
-            }
-            Err(error) => {
-                assert!(matches!(error, Error::DriverTooOld { .. } | Error::Driver { .. }), "{error}");
-            }
+                other => other,
+            },
+            DeviceChoice::Cuda(ordinal) => Device::cuda(ordinal),
+            DeviceChoice::Sim { compute_capability } => Device::simulated_as(compute_capability),
+            DeviceChoice::Cpu => Err(Error::NoDevice {
+                device: "cpu".into(),
+                reason: "kernels run on a CUDA GPU or on the simulated one".into(),
+            }),
         }
     }
 
-    #[test]
-    fn drivers_too_old_are_refused() {
-        let driver = parse_version;
-        assert_eq!(driver(12090).to_string(), "12.9");
-        assert!(check_version(driver(12000), None).is_ok());
-        assert!(
-            check_version(driver(12000), Some((12, 9))).is_ok(),
-            "machine code runs on every driver of its major"
-        );
-        assert!(check_version(driver(13020), Some((13, 0))).is_ok());
-        assert_eq!(
-            check_version(driver(11080), None).unwrap_err().to_string(),
-            "the NVIDIA driver supports CUDA 11.8; this library needs CUDA 12.0: install a newer driver"
-        );
-        assert_eq!(
-            check_version(driver(12090), Some((13, 0))).unwrap_err().to_string(),
-            "the NVIDIA driver supports CUDA 12.9; this library, whose kernels were compiled with CUDA 13.0, needs CUDA \
-             13.0: install a newer driver"
-        );
+    /// The CUDA GPU of this number, in its primary context: memory of the CUDA runtime's libraries is usable there.
+    pub fn cuda(ordinal: usize) -> Result<Self> {
+        Device::of_cuda(cuda::Driver::open(ordinal)?)
+    }
+
+    /// A host's CUDA context.
+    pub fn from_cuda(context: Arc<CudaContext>) -> Result<Self> {
+        Device::of_cuda(cuda::Driver::adopt(context)?)
+    }
+
+    fn of_cuda(driver: cuda::Driver) -> Result<Self> {
+        let properties = driver.properties()?;
+        Ok(Device::of(Driver::Cuda(driver), properties))
+    }
+
+    /// A simulated GPU.
+    #[cfg(feature = "sim")]
+    pub fn simulated(compute_capability: ptx_sim::ComputeCapability, options: ptx_sim::RunOptions) -> Self {
+        let driver = super::sim::Driver::new(compute_capability, options);
+        let properties = driver.properties();
+        Device::of(Driver::Sim(driver), properties)
+    }
+
+    #[cfg(feature = "sim")]
+    fn simulated_as(version: (u32, u32)) -> Result<Self> {
+        let known = ptx_sim::ComputeCapability::ALL;
+        let capability = known.iter().copied().find(|known| known.version() == version);
+        let capability = capability.ok_or_else(|| Error::NoDevice {
+            device: format!("sim:{}.{}", version.0, version.1),
+            reason: "the simulated GPU has no such compute capability".into(),
+        })?;
+        Ok(Device::simulated(capability, ptx_sim::RunOptions::default()))
+    }
+
+    #[cfg(not(feature = "sim"))]
+    fn simulated_as(version: (u32, u32)) -> Result<Self> {
+        Err(Error::NoDevice {
+            device: format!("sim:{}.{}", version.0, version.1),
+            reason: "this build is without the feature `sim`".into(),
+        })
+    }
+
+    fn of(driver: Driver, properties: Properties) -> Self {
+        Device(Arc::new(Shared { driver, properties, launches: AtomicU64::new(0) }))
+    }
+
+    pub(super) fn driver(&self) -> &Driver {
+        &self.0.driver
+    }
+
+    /// Name, compute capability, multiprocessors, limits.
+    pub fn properties(&self) -> &Properties {
+        &self.0.properties
+    }
+
+    /// What memory of this device carries.
+    pub fn id(&self) -> DeviceId {
+        DeviceId(match self.driver() {
+            Driver::Cuda(driver) => Identity::Cuda(driver.context().cu_ctx().addr()),
+            #[cfg(feature = "sim")]
+            Driver::Sim(_) => Identity::Sim(Arc::as_ptr(&self.0).addr()),
+        })
+    }
+
+    /// The CUDA context, unless the device is simulated.
+    pub fn cuda_context(&self) -> Option<&Arc<CudaContext>> {
+        match self.driver() {
+            Driver::Cuda(driver) => Some(driver.context()),
+            #[cfg(feature = "sim")]
+            Driver::Sim(_) => None,
+        }
+    }
+
+    /// The simulated GPU, to set how it runs; `None` for a CUDA GPU.
+    #[cfg(feature = "sim")]
+    pub fn simulator(&self) -> Option<&ptx_sim::Device> {
+        match self.driver() {
+            Driver::Cuda(_) => None,
+            Driver::Sim(driver) => Some(driver.device()),
+        }
+    }
+
+    /// Whether the device is simulated.
+    pub fn is_simulated(&self) -> bool {
+        self.cuda_context().is_none()
+    }
+
+    /// Bytes of the L2 cache, and bytes a second that memory moves by its clock and bus width; 0 where the driver does not
+    /// say. A simulated GPU has neither.
+    pub fn memory_system(&self) -> Result<(usize, f64)> {
+        match self.driver() {
+            Driver::Cuda(driver) => driver.memory_system(),
+            #[cfg(feature = "sim")]
+            Driver::Sim(_) => Err(self.has_no_clock("the speed of memory")),
+        }
+    }
+
+    #[cfg(feature = "sim")]
+    pub(super) fn has_no_clock(&self, what: &str) -> Error {
+        let reason = format!("{} has no clock; use a CUDA GPU", self.properties().name);
+        Error::unsupported(what, reason)
+    }
+
+    /// Loads these kernels now instead of at their first launch, which would otherwise wait for it: before a launch is
+    /// captured in a graph, or timed.
+    pub fn load(&self, kernels: &[Kernel]) -> Result<()> {
+        for &kernel in kernels {
+            match self.driver() {
+                Driver::Cuda(driver) => driver.function(kernel).map(drop)?,
+                #[cfg(feature = "sim")]
+                Driver::Sim(driver) => driver.function(kernel).map(drop)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Compiles a module from PTX text.
+    pub fn load_ptx(&self, ptx: &str) -> Result<Module> {
+        module::load(self, ptx)
+    }
+
+    /// Memory of `bytes`, uninitialised.
+    pub fn allocate(&self, bytes: usize) -> Result<Buffer> {
+        Buffer::new(self, bytes)
+    }
+
+    /// A new stream, which no other waits for.
+    pub fn new_stream(&self) -> Result<Stream> {
+        let queue = match self.driver() {
+            Driver::Cuda(driver) => Queue::Cuda(driver.new_stream()?),
+            #[cfg(feature = "sim")]
+            Driver::Sim(driver) => Queue::Sim(driver.new_stream()),
+        };
+        Ok(Stream::new(self, queue))
+    }
+
+    /// A new event, to measure time with. [`Error::Unsupported`] for a simulated GPU, which has no clock.
+    pub fn new_event(&self) -> Result<Event> {
+        Event::new(self)
+    }
+
+    /// Waits for all streams; an error if one of their launches failed.
+    pub fn synchronize(&self) -> Result<()> {
+        match self.driver() {
+            Driver::Cuda(driver) => driver.synchronize(),
+            #[cfg(feature = "sim")]
+            Driver::Sim(driver) => driver.synchronize(),
+        }
+    }
+
+    /// Launches so far, of all streams of this device.
+    pub fn launches(&self) -> u64 {
+        self.0.launches.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_launch(&self) {
+        self.0.launches.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Device").field(&self.properties().name).finish()
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let launches = *self.launches.get_mut();
+        let Some(file) = std::env::var_os(LAUNCHES_VARIABLE).filter(|file| launches > 0 && !file.is_empty())
+        else {
+            return;
+        };
+        let line = format!("{launches}\t{}\n", self.properties.name);
+        // One write, so that lines of processes that end together stay whole.
+        let written = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&file)
+            .and_then(|mut open| open.write_all(line.as_bytes()));
+        if let Err(error) = written {
+            log::warn!("{LAUNCHES_VARIABLE}={}: {error}", file.display());
+        }
     }
 }

@@ -7,8 +7,12 @@ mod params;
 
 #[cfg(feature = "kernels")]
 mod budget;
+#[cfg(feature = "sim")]
+mod device;
 #[cfg(feature = "kernels")]
 mod images;
+#[cfg(all(feature = "sim", feature = "cli"))]
+mod ops;
 #[cfg(feature = "kernels")]
 mod sass;
 #[cfg(feature = "kernels")]

@@ -1,4 +1,4 @@
-//! clang-format over cuda/, with the pinned version: others break lines elsewhere.
+//! clang-format over cuda/ and the CUDA files of ptx-sim, with the pinned version: others break lines elsewhere.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +11,9 @@ use crate::{setup, workspace};
 pub fn run(args: &[String]) -> Result<()> {
     let check = workspace::flag(args, "--check")?;
     let mut files = Vec::new();
-    sources(&workspace::root().join("cuda"), &mut files)?;
+    for folder in ["cuda", "ptx-sim/corpus", "ptx-sim/examples", "ptx-sim/benches/kernels"] {
+        sources(&workspace::root().join(folder), &mut files)?;
+    }
     files.sort();
     let mut command = Command::new(setup::installed("clang_format/data/bin/clang-format")?);
     if check {

@@ -2,10 +2,13 @@
 
 mod bindgen;
 mod budget;
+mod corpus;
 mod demo;
 mod format;
 mod nvcc;
+mod pack;
 mod setup;
+mod stamp;
 mod test;
 mod toolkit;
 mod workspace;
@@ -20,7 +23,9 @@ usage: cargo xtask TASK [OPTIONS]
   setup              install the pinned CUDA compiler into the user's cache folder
   bindgen [--check]  write src/params.rs from cuda/params.h, or fail if it differs
   budget [--update]  compare the kernels' registers and memory with cuda/budget.txt, or rewrite it
-  format [--check]   format cuda/ with the pinned clang-format, or fail if it differs";
+  corpus [--check]   compile the CUDA kernels of ptx-sim, or fail if their committed PTX differs
+  format [--check]   format the CUDA files with the pinned clang-format, or fail if it differs
+  pack               make target/pack, a folder that checks, probes and times the kernels on another machine's GPU";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -44,7 +49,9 @@ fn run(args: &[String]) -> anyhow::Result<()> {
         "setup" => setup::run(args),
         "bindgen" => bindgen::run(args),
         "budget" => budget::run(args),
+        "corpus" => corpus::run(args),
         "format" => format::run(args),
+        "pack" => pack::run(args),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(())

@@ -1,10 +1,11 @@
 //! Runs the whole test suite, kernels included.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{bindgen, nvcc, setup, workspace};
+use crate::{bindgen, corpus, nvcc, setup, workspace};
 
 /// `cargo xtask test [--cpu-only]`: installs the CUDA compiler if there is none.
 pub fn run(args: &[String]) -> Result<()> {
@@ -23,21 +24,75 @@ pub fn run(args: &[String]) -> Result<()> {
         );
     }
     println!("testing everything; the first time, the build takes some minutes on two cores");
+    let launches = Launches::new()?;
     workspace::run(
         workspace::cargo()
             .args(["test", "--workspace", "--all-features"])
-            .env("LLAMA_KERNELS_REQUIRE_KERNELS", "1"),
+            .env("LLAMA_KERNELS_REQUIRE_KERNELS", "1")
+            .env("LLAMA_KERNELS_LAUNCHES", &launches.file),
     )?;
-    params()?;
-    examples(&["--all-features"])
+    generated_files()?;
+    examples(&["--all-features"])?;
+    launches.report()
 }
 
-/// Proves that src/params.rs is what bindgen makes of cuda/params.h. A toolkit that is not the pinned one has no libclang.
-fn params() -> Result<()> {
+/// The file that every device of every test process appends its number of launches to.
+struct Launches {
+    file: PathBuf,
+}
+
+impl Launches {
+    fn new() -> Result<Self> {
+        let folder = workspace::target_dir();
+        std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        let file = folder.join(format!("launches-{}.txt", std::process::id()));
+        std::fs::write(&file, "").with_context(|| file.display().to_string())?;
+        Ok(Launches { file })
+    }
+
+    /// The suite's last lines; an error where no kernel ran.
+    fn report(&self) -> Result<()> {
+        let text = std::fs::read_to_string(&self.file).with_context(|| self.file.display().to_string())?;
+        println!();
+        for line in summary(&text)? {
+            println!("{line}");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Launches {
+    fn drop(&mut self) {
+        // A file that stays behind in the build's own folder harms nobody.
+        let _ = std::fs::remove_file(&self.file);
+    }
+}
+
+/// One line a device from lines of a number, a tab and a device's name.
+fn summary(text: &str) -> Result<Vec<String>> {
+    let mut launches: BTreeMap<&str, u64> = BTreeMap::new();
+    for line in text.lines() {
+        let (number, device) = line.split_once('\t').with_context(|| format!("launches: {line:?}"))?;
+        *launches.entry(device).or_default() +=
+            number.parse::<u64>().with_context(|| format!("launches: {line:?}"))?;
+    }
+    if launches.values().all(|&number| number == 0) {
+        bail!("the tests launched no kernel on any device");
+    }
+    Ok(launches.into_iter().map(|(device, number)| format!("{number} kernel launches on {device}")).collect())
+}
+
+/// Proves that src/params.rs is what bindgen makes of cuda/params.h, and the corpus's PTX what nvcc makes of its
+/// sources. A toolkit that is not the pinned one has no libclang, and its nvcc makes other PTX.
+fn generated_files() -> Result<()> {
     match setup::installed("clang/native") {
-        Ok(_) => bindgen::run(&["--check".into()]),
+        Ok(_) => {
+            bindgen::run(&["--check".into()])?;
+            corpus::run(&["--check".into()])
+        }
         Err(reason) => {
             println!("\nsrc/params.rs was NOT compared with cuda/params.h: {reason:#}");
+            println!("ptx-sim/corpus/*.ptx were NOT compared with their sources");
             Ok(())
         }
     }
@@ -62,16 +117,40 @@ fn cpu_path() -> Result<()> {
 
 /// Every example runs as a test does: to the end, from the workspace's root.
 fn examples(features: &[&str]) -> Result<()> {
-    let folder = workspace::root().join("examples");
+    examples_of("llama-kernels", "examples", features)?;
+    examples_of("ptx-sim", "ptx-sim/examples", &[])
+}
+
+fn examples_of(package: &str, folder: &str, features: &[&str]) -> Result<()> {
+    let folder = workspace::root().join(folder);
     let files = std::fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
-    let mut examples: Vec<_> =
-        files.filter_map(|file| file.ok()?.path().file_stem()?.to_str().map(str::to_owned)).collect();
+    let mut examples: Vec<_> = files
+        .filter_map(|file| Some(file.ok()?.path()))
+        .filter(|file| file.extension().is_some_and(|extension| extension == "rs"))
+        .filter_map(|file| file.file_stem()?.to_str().map(str::to_owned))
+        .collect();
     examples.sort();
     for example in examples {
         println!("\nexample {example}");
         let mut command = workspace::cargo();
-        command.args(["run", "--quiet", "--example", &example]).args(features);
+        command.args(["run", "--quiet", "--package", package, "--example", &example]).args(features);
         workspace::run(&mut command).with_context(|| format!("example {example}"))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::summary;
+
+    #[test]
+    fn launches_are_summed_by_device_and_none_is_an_error() {
+        let text = "3\tsimulated GPU 8.0\n1\tNVIDIA H200\n40\tsimulated GPU 8.0\n";
+        let lines = ["1 kernel launches on NVIDIA H200", "43 kernel launches on simulated GPU 8.0"];
+        assert_eq!(summary(text).unwrap(), lines);
+        for none in ["", "0\tsimulated GPU 8.0\n"] {
+            assert!(summary(none).unwrap_err().to_string().contains("launched no kernel"));
+        }
+        assert!(summary("half a li").is_err());
+    }
 }

@@ -1,0 +1,79 @@
+//! Numbers for cases, their bytes, and the CPU reference's tensors.
+
+use half::{bf16, f16};
+
+use crate::Result;
+use crate::backend::Backend;
+use crate::reference::{Activations, Cpu, CpuBuffer, Real};
+use crate::tensor::{DType, Tensor};
+
+/// The element types of activations.
+pub(super) const ACTIVATIONS: [DType; 2] = [DType::BF16, DType::F16];
+
+/// SplitMix64 (Steele, Lea and Flood 2014).
+pub(super) struct Rng(pub u64);
+
+impl Rng {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    /// `n` numbers that `dtype` holds exactly, roughly normal with this deviation.
+    pub fn normal(&mut self, dtype: DType, n: usize, deviation: f64) -> Vec<f64> {
+        let mut uniform = || (self.next() >> 11) as f64 / (1u64 << 53) as f64 - 0.5;
+        let values: Vec<f64> =
+            (0..n).map(|_| deviation * 2.0 * (uniform() + uniform() + uniform())).collect();
+        decode(dtype, &encode(dtype, &values))
+    }
+}
+
+/// The bytes of numbers, rounded to `dtype`.
+pub(super) fn encode(dtype: DType, values: &[f64]) -> Vec<u8> {
+    let each = |bytes: &dyn Fn(f64) -> Vec<u8>| values.iter().flat_map(|&value| bytes(value)).collect();
+    match dtype {
+        DType::BF16 => each(&|value| bf16::from_f64(value).to_le_bytes().to_vec()),
+        DType::F16 => each(&|value| f16::from_f64(value).to_le_bytes().to_vec()),
+        DType::F32 => each(&|value| (value as f32).to_le_bytes().to_vec()),
+        DType::I32 => each(&|value| (value as i32).to_le_bytes().to_vec()),
+        DType::U32 => each(&|value| (value as u32).to_le_bytes().to_vec()),
+        _ => each(&|value| value.to_le_bytes().to_vec()),
+    }
+}
+
+/// The numbers of floats' bytes.
+pub(super) fn decode(dtype: DType, bytes: &[u8]) -> Vec<f64> {
+    let number = |bytes: &[u8]| match (dtype, bytes) {
+        (DType::BF16, &[a, b]) => bf16::from_le_bytes([a, b]).to_f64(),
+        (DType::F16, &[a, b]) => f16::from_le_bytes([a, b]).to_f64(),
+        (DType::F32, &[a, b, c, d]) => f64::from(f32::from_le_bytes([a, b, c, d])),
+        (_, bytes) => bytes.try_into().map_or(f64::NAN, f64::from_le_bytes),
+    };
+    bytes.chunks(dtype.size()).map(number).collect()
+}
+
+/// A tensor of the CPU reference.
+pub(super) fn tensor(dtype: DType, shape: &[usize], values: &[f64]) -> Result<Tensor<CpuBuffer>> {
+    let mut cpu = cpu::<f32>();
+    let mut tensor = cpu.alloc(dtype, shape)?;
+    cpu.upload(tensor.view_mut(), &encode(dtype, values))?;
+    Ok(tensor)
+}
+
+/// The bytes of a tensor of the CPU reference.
+pub(super) fn bytes(tensor: &Tensor<CpuBuffer>) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; tensor.num_bytes()];
+    cpu::<f32>().download(tensor.view(), &mut bytes)?;
+    Ok(bytes)
+}
+
+/// The CPU reference that accumulates in `A`.
+pub(super) fn cpu<A: Real>() -> Cpu<A> {
+    Cpu::new(Activations::AsCheckpoint)
+}

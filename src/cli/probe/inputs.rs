@@ -1,0 +1,1 @@
+../../../ptx-sim/tests/golden/inputs.rs

@@ -1,0 +1,313 @@
+//! Every operation against the CPU reference, on the device that LLAMA_KERNELS_DEVICE names: a GPU if there is one, else
+//! the simulated one.
+
+use llama_kernels::check::{self, Outcome};
+use llama_kernels::gpu::{Device, Stream, TensorMut, TensorRef};
+use llama_kernels::ops::{self, AddRmsNorm, Embed, RmsNorm, SiluAndMul};
+use llama_kernels::tensor::{DType, Layout, Tensor, View};
+use llama_kernels::{Error, Result};
+
+use super::device;
+
+/// Orders of warps and blocks that each case is tried in, where it is simulated.
+const SEEDS: u64 = 4;
+
+fn passes(op: &str) {
+    let device = device::chosen();
+    check::load_kernels(&device).unwrap();
+    let cases: Vec<_> = check::cases().into_iter().filter(|case| case.op() == op).collect();
+    assert!(cases.len() > 30, "{op} has {} cases", cases.len());
+    let mut failures = Vec::new();
+    for case in cases {
+        match case.run(&device, SEEDS) {
+            Outcome::Passed { .. } => {}
+            // A small card has no room for offsets beyond 2^31 elements; the simulated one has.
+            Outcome::Skipped { reason } if !device.is_simulated() => println!("{case:?}: {reason}"),
+            other => failures.push(format!("{case:?}: {other:?}")),
+        }
+    }
+    assert!(failures.is_empty(), "{} cases failed on {device:?}:\n{}", failures.len(), failures.join("\n"));
+    assert!(device.launches() > 0);
+}
+
+#[test]
+#[cfg_attr(not(kernels_built), ignore = "the CUDA kernels were not built: there is no nvcc")]
+fn embed_is_the_reference() {
+    passes("embed");
+}
+
+#[test]
+#[cfg_attr(not(kernels_built), ignore = "the CUDA kernels were not built: there is no nvcc")]
+fn rms_norm_is_the_reference() {
+    passes("rms_norm");
+}
+
+#[test]
+#[cfg_attr(not(kernels_built), ignore = "the CUDA kernels were not built: there is no nvcc")]
+fn add_rms_norm_is_the_reference() {
+    passes("add_rms_norm");
+}
+
+#[test]
+#[cfg_attr(not(kernels_built), ignore = "the CUDA kernels were not built: there is no nvcc")]
+fn silu_and_mul_is_the_reference() {
+    passes("silu_and_mul");
+}
+
+/// A tensor at an address that only looks like one: what is refused is never launched.
+fn read<'a>(
+    device: &Device,
+    address: u64,
+    dtype: DType,
+    shape: &[usize],
+    strides: &[usize],
+) -> TensorRef<'a> {
+    // SAFETY: every use of these tensors is refused before a launch, as the tests assert.
+    unsafe { TensorRef::from_raw(device, address, dtype, shape, strides) }.unwrap()
+}
+
+fn write<'a>(
+    device: &Device,
+    address: u64,
+    dtype: DType,
+    shape: &[usize],
+    strides: &[usize],
+) -> TensorMut<'a> {
+    // SAFETY: as for `read`.
+    unsafe { TensorMut::from_raw(device, address, dtype, shape, strides) }.unwrap()
+}
+
+#[track_caller]
+fn refused(result: Result<()>, text: &str) {
+    let error = result.expect_err(text);
+    assert!(matches!(error, Error::Argument { .. }), "{error:?}");
+    assert_eq!(error.to_string(), text);
+}
+
+const BF16: DType = DType::BF16;
+/// Far enough from each other for all shapes below.
+const X: u64 = 0x1_0000;
+const WEIGHT: u64 = 0x2_0000;
+const OUT: u64 = 0x3_0000;
+const RESIDUAL: u64 = 0x4_0000;
+
+/// `rms_norm` of `[3, 64]`, with one argument exchanged.
+fn norm<'a>(device: &Device) -> RmsNorm<'a> {
+    RmsNorm {
+        x: read(device, X, BF16, &[3, 64], &[64, 1]),
+        weight: read(device, WEIGHT, BF16, &[64], &[1]),
+        eps: 1e-5,
+        out: write(device, OUT, BF16, &[3, 64], &[64, 1]),
+    }
+}
+
+#[test]
+fn wrong_arguments_of_a_norm_are_named() {
+    let device = device::chosen();
+    let stream = device.new_stream().unwrap();
+    let norm = || norm(&device);
+    let refuses = |args: RmsNorm<'_>, text: &str| refused(ops::rms_norm(&stream, &args), text);
+    let x = |dtype, shape: &[usize], strides: &[usize]| read(&device, X, dtype, shape, strides);
+    let out = |address, strides: &[usize]| write(&device, address, BF16, &[3, 64], strides);
+
+    refuses(
+        RmsNorm { x: x(DType::F32, &[3, 64], &[64, 1]), ..norm() },
+        "rms_norm: x: expected bf16 or f16, got f32",
+    );
+    refuses(
+        RmsNorm { x: x(BF16, &[192], &[1]), ..norm() },
+        "rms_norm: x: expected shape [num_tokens, width], got [192]",
+    );
+    refuses(
+        RmsNorm { x: x(BF16, &[3, 64], &[1, 3]), ..norm() },
+        "rms_norm: x: expected a last stride of 1, got 3",
+    );
+    refuses(
+        RmsNorm { x: x(BF16, &[3, 64], &[68, 1]), ..norm() },
+        "rms_norm: x: expected a row stride that is a multiple of 8 elements, got 68",
+    );
+    refuses(
+        RmsNorm { x: read(&device, X + 2, BF16, &[3, 64], &[64, 1]), ..norm() },
+        "rms_norm: x: expected an address that is a multiple of 16 bytes, got 0x10002",
+    );
+    refuses(
+        RmsNorm { weight: read(&device, WEIGHT, BF16, &[63], &[1]), ..norm() },
+        "rms_norm: weight: expected shape [64], got [63]",
+    );
+    refuses(
+        RmsNorm { weight: read(&device, WEIGHT, DType::F16, &[64], &[1]), ..norm() },
+        "rms_norm: weight: expected bf16, got f16",
+    );
+    refuses(
+        RmsNorm { out: write(&device, OUT, BF16, &[2, 64], &[64, 1]), ..norm() },
+        "rms_norm: out: expected shape [3, 64], got [2, 64]",
+    );
+    refuses(
+        RmsNorm { out: out(OUT, &[56, 1]), ..norm() },
+        "rms_norm: out: expected rows that do not overlap: 64 elements, got a stride of 56 elements",
+    );
+    refuses(
+        RmsNorm { out: out(X + 128, &[64, 1]), ..norm() },
+        "rms_norm: out: expected memory apart from x, got 0x10080 and 0x10000",
+    );
+    refuses(
+        RmsNorm { out: out(WEIGHT - 0x80, &[64, 1]), ..norm() },
+        "rms_norm: out: expected memory apart from weight, got 0x1ff80 and 0x20000",
+    );
+    for eps in [f32::NAN, f32::INFINITY, -1.0] {
+        let text = format!("rms_norm: eps: expected a finite number that is not negative, got {eps}");
+        refuses(RmsNorm { eps, ..norm() }, &text);
+    }
+    let wide = |address| read(&device, address, BF16, &[1, 12], &[12, 1]);
+    refuses(
+        RmsNorm {
+            x: wide(X),
+            weight: read(&device, WEIGHT, BF16, &[12], &[1]),
+            out: write(&device, OUT, BF16, &[1, 12], &[12, 1]),
+            eps: 0.0,
+        },
+        "rms_norm: hidden: expected a multiple of 8, at most 32768, got 12",
+    );
+    assert_eq!(device.launches(), 0);
+}
+
+#[test]
+fn a_residual_stands_apart() {
+    let device = device::chosen();
+    let stream = device.new_stream().unwrap();
+    for (address, other) in [(X, "x"), (WEIGHT, "weight"), (OUT, "out")] {
+        let RmsNorm { x, weight, eps, out } = norm(&device);
+        let residual = write(&device, address, BF16, &[3, 64], &[64, 1]);
+        let text = format!(
+            "add_rms_norm: residual: expected memory apart from {other}, got {address:#x} and {address:#x}"
+        );
+        refused(ops::add_rms_norm(&stream, &AddRmsNorm { x, residual, weight, eps, out }), &text);
+    }
+    let RmsNorm { x, weight, eps, out } = norm(&device);
+    let residual = write(&device, RESIDUAL, DType::F16, &[3, 64], &[64, 1]);
+    let result = ops::add_rms_norm(&stream, &AddRmsNorm { x, residual, weight, eps, out });
+    refused(result, "add_rms_norm: residual: expected bf16, got f16");
+    assert_eq!(device.launches(), 0);
+}
+
+#[test]
+fn wrong_arguments_of_the_others_are_named() {
+    let device = device::chosen();
+    let stream = device.new_stream().unwrap();
+    let embed = || Embed {
+        ids: read(&device, X, DType::I32, &[3], &[1]),
+        table: read(&device, WEIGHT, BF16, &[5, 64], &[64, 1]),
+        out: write(&device, OUT, BF16, &[3, 64], &[64, 1]),
+        error: None,
+    };
+    let refuses = |args: Embed<'_>, text: &str| refused(ops::embed(&stream, &args), text);
+    refuses(
+        Embed { ids: read(&device, X, DType::I64, &[3], &[1]), ..embed() },
+        "embed: ids: expected i32, got i64",
+    );
+    refuses(
+        Embed { ids: read(&device, X, DType::I32, &[3], &[2]), ..embed() },
+        "embed: ids: expected contiguous elements, got [3] with strides [2]",
+    );
+    refuses(
+        Embed { out: write(&device, OUT, DType::F16, &[3, 64], &[64, 1]), ..embed() },
+        "embed: out: expected bf16, got f16",
+    );
+    refuses(
+        Embed { out: write(&device, OUT, BF16, &[3, 32], &[32, 1]), ..embed() },
+        "embed: out: expected shape [3, 64], got [3, 32]",
+    );
+    refuses(
+        Embed { error: Some(write(&device, X + 4, DType::U32, &[1], &[1])), ..embed() },
+        "embed: error: expected memory apart from ids, got 0x10004 and 0x10000",
+    );
+    refuses(
+        Embed { error: Some(write(&device, RESIDUAL, DType::U32, &[2], &[1])), ..embed() },
+        "embed: error: expected shape [1], got [2]",
+    );
+
+    let silu = |width: usize, out: u64| SiluAndMul {
+        gate_up: read(&device, X, BF16, &[3, width], &[128, 1]),
+        out: write(&device, out, BF16, &[3, 64], &[64, 1]),
+    };
+    let refuses = |args: SiluAndMul<'_>, text: &str| refused(ops::silu_and_mul(&stream, &args), text);
+    refuses(silu(127, OUT), "silu_and_mul: gate_up: expected an even width, got 127");
+    refuses(silu(64, OUT), "silu_and_mul: out: expected shape [3, 32], got [3, 64]");
+    refuses(silu(128, X), "silu_and_mul: out: expected memory apart from gate_up, got 0x10000 and 0x10000");
+    assert_eq!(device.launches(), 0);
+}
+
+#[test]
+fn tensors_stay_in_their_buffer() {
+    let device = device::chosen();
+    let buffer = device.allocate(64).unwrap();
+    let view = |shape: &[usize], strides: &[usize], offset| {
+        let layout = Layout::strided(shape, strides, offset).unwrap();
+        TensorRef::new(View { buffer: &buffer, dtype: BF16, layout })
+    };
+    let tensor = view(&[2, 8], &[16, 1], 8).unwrap();
+    assert_eq!((tensor.address(), tensor.shape()), (buffer.address() + 16, &[2, 8][..]));
+    for outside in [view(&[2, 8], &[24, 1], 8), view(&[33], &[1], 0), view(&[1], &[1], usize::MAX - 1)] {
+        let error = outside.unwrap_err().to_string();
+        assert!(error.starts_with("tensor: view: expected a part of Buffer(64 bytes at 0x"), "{error}");
+    }
+    let tensor = Tensor::new(buffer, BF16, &[4, 8]).unwrap();
+    assert_eq!(TensorRef::new(tensor.head(2).unwrap()).unwrap().shape(), [2, 8]);
+
+    // SAFETY: what is refused is not used.
+    let raw = |address, shape: &[usize]| unsafe { TensorRef::from_raw(&device, address, BF16, shape, &[1]) };
+    let error = raw(0, &[1]).unwrap_err().to_string();
+    assert_eq!(error, "tensor: address: expected the address of a tensor [1] in bf16, got 0x0");
+    assert!(raw(0, &[0]).is_ok() && raw(u64::MAX - 1, &[2]).is_err());
+}
+
+/// One row of a batch is what it is alone, bit for bit.
+#[test]
+#[cfg_attr(not(kernels_built), ignore = "the CUDA kernels were not built: there is no nvcc")]
+fn a_norm_does_not_depend_on_its_batch() {
+    let device = device::chosen();
+    let stream = device.new_stream().unwrap();
+    for hidden in [64, 4096] {
+        let tokens = 7;
+        let bytes: Vec<u8> =
+            (0..tokens * hidden * 2).map(|i| if i % 2 == 0 { (i * 37 / 2) as u8 } else { 0x3F }).collect();
+        let all = normed(&stream, tokens, hidden, &bytes);
+        for (row, expected) in bytes.chunks(hidden * 2).zip(all.chunks(hidden * 2)) {
+            assert_eq!(normed(&stream, 1, hidden, row), expected, "{hidden}");
+        }
+    }
+}
+
+/// `rms_norm` of bf16 rows, with a weight of ones.
+fn normed(stream: &Stream, tokens: usize, hidden: usize, rows: &[u8]) -> Vec<u8> {
+    let tensor = |shape: &[usize], bytes: &[u8]| {
+        let mut buffer = stream.device().allocate(bytes.len()).unwrap();
+        buffer.write(0, bytes).unwrap();
+        Tensor::new(buffer, BF16, shape).unwrap()
+    };
+    let x = tensor(&[tokens, hidden], rows);
+    let weight = tensor(&[hidden], &[0x80, 0x3F].repeat(hidden));
+    let mut out = tensor(&[tokens, hidden], &vec![0xFF; rows.len()]);
+    let args = RmsNorm {
+        x: TensorRef::new(x.view()).unwrap(),
+        weight: TensorRef::new(weight.view()).unwrap(),
+        eps: 1e-5,
+        out: TensorMut::new(out.view_mut()).unwrap(),
+    };
+    ops::rms_norm(stream, &args).unwrap();
+    let mut bytes = vec![0; rows.len()];
+    out.view().buffer.read(0, &mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn memory_of_another_device_is_refused() {
+    let sim = |name: &str| Device::open(name.parse().unwrap()).unwrap();
+    let (device, other) = (sim("sim:8.0"), sim("sim:8.6"));
+    let stream = device.new_stream().unwrap();
+    let x = read(&other, X, BF16, &[3, 64], &[64, 1]);
+    refused(
+        ops::rms_norm(&stream, &RmsNorm { x, ..norm(&device) }),
+        "rms_norm: x: expected memory of Device(\"simulated GPU 8.0\"), got memory of another device",
+    );
+}

@@ -1,0 +1,1 @@
+../../ptx-sim/tests/corpus/stamp.rs
