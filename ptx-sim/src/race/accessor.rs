@@ -32,8 +32,8 @@ impl<'a> Accessor<'a> {
     ) -> Self {
         let launch = clocks.launch();
         let groups = clocks.groups(warp);
-        let concerned = groups.iter().filter(|group| group.lanes & access.mask != 0);
-        let floor = concerned.map(|group| group.knowledge.floor()).min().unwrap_or(1);
+        // Of all lanes: those that name the rows of matrices read them on behalf of the others.
+        let floor = groups.iter().map(|group| group.knowledge.floor()).min().unwrap_or(1);
         let collapse_readers = collapse_readers && access.strength == Strength::Weak;
         let several_blocks = Stamp::several_blocks(launch.first_block).0;
         let glance = Glance {
