@@ -141,7 +141,7 @@ impl Engine<'_> {
     }
 
     /// The whole warp arrives.
-    #[allow(clippy::too_many_arguments)]
+    #[expect(clippy::too_many_arguments, reason = "one arrival: who, where and with what")]
     fn arrive(
         &mut self,
         block: &mut Block,

@@ -4,6 +4,7 @@ mod access;
 mod barrier;
 mod collective;
 mod copies;
+mod copy_async;
 mod fault;
 mod interpret;
 mod matrix;
