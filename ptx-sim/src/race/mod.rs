@@ -5,8 +5,8 @@
 //! ([`clocks`], [`sync`]). The [`shadow`] of a memory keeps the stamps of the accesses that later ones may conflict with.
 //!
 //! The rules are those of the PTX ISA's memory consistency model, with these deliberate differences:
-//! - `fence.sc` gives no order by itself, only as part of a release or acquire pattern: which of two such fences comes
-//!   first is an accident of one execution, and a race that it hides is there in another.
+//! - One `fence.sc` is ordered before another only where observation leaves no other order of the two: where it is an
+//!   accident of one execution which comes first, a race that this hides is there in another.
 //! - A failed compare-and-swap counts as a write.
 //! - Strong accesses of different sizes to the same bytes are taken as morally strong.
 //! - An observed value orders its write before what follows the observation; this is taken to extend to the earlier
