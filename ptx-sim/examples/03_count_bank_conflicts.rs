@@ -16,10 +16,18 @@ fn main() -> Result<()> {
     for (name, counters) in [("transpose", &plain), ("transpose_padded", &padded)] {
         let read = &counters.shared_read;
         println!("{name:16}  {} reads of shared memory, {} bank conflicts", read.requests, read.conflicts);
+        for place in &counters.bank_conflicts {
+            println!("{:16}  {} of them at {}", "", place.conflicts, place.location);
+        }
     }
     // Every warp reads a column of 32 elements: from one bank in 32 passes, or from 32 banks in one.
     assert_eq!(plain.shared_read.conflicts, 31 * plain.shared_read.requests);
     assert_eq!(padded.shared_read.conflicts, 0);
+    // The report names the line.
+    let line =
+        |source: &Option<(String, u32)>| source.clone().is_some_and(|(file, _)| file == "transpose.cu");
+    assert!(!plain.bank_conflicts.is_empty() && padded.bank_conflicts.is_empty());
+    assert!(plain.bank_conflicts.iter().all(|place| line(&place.location.source)));
     // Global memory is read and written in whole sectors either way.
     for counters in [&plain, &padded] {
         for traffic in [&counters.global_read, &counters.global_written] {

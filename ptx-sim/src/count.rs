@@ -1,6 +1,9 @@
 //! Counters as they are kept while a launch runs: plain numbers, one tally for each host thread, added up at the end.
 
-use crate::report::{Counters, GlobalTraffic, InstructionClass, SharedTraffic};
+use std::collections::BTreeMap;
+
+use crate::program::{Pc, Program};
+use crate::report::{BankConflicts, Counters, GlobalTraffic, InstructionClass, SharedTraffic};
 
 /// The types that tensor operations are counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +64,8 @@ pub(crate) struct Tally {
     pub global_written: GlobalTraffic,
     pub shared_read: SharedTraffic,
     pub shared_written: SharedTraffic,
+    /// Requests with conflicts, and these conflicts, by instruction. Kernels without any pay nothing for it.
+    conflicts: BTreeMap<Pc, (u64, u64)>,
     pub tensor_flops: [u64; TensorType::ALL.len()],
     pub barriers: u64,
     pub waits: u64,
@@ -68,6 +73,15 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// An access to shared memory has had so many conflicts.
+    pub fn note_conflicts(&mut self, pc: Pc, conflicts: u64) {
+        if conflicts != 0 {
+            let (requests, sum) = self.conflicts.entry(pc).or_default();
+            *requests += 1;
+            *sum += conflicts;
+        }
+    }
+
     /// Adds the counters of another part.
     pub fn add(&mut self, other: &Self) {
         let pairs = self.by_class.iter_mut().zip(other.by_class);
@@ -91,13 +105,24 @@ impl Tally {
             sum.wavefronts += part.wavefronts;
             sum.conflicts += part.conflicts;
         }
+        for (pc, part) in &other.conflicts {
+            let (requests, conflicts) = self.conflicts.entry(*pc).or_default();
+            *requests += part.0;
+            *conflicts += part.1;
+        }
         self.barriers += other.barriers;
         self.waits += other.waits;
         self.atomics += other.atomics;
     }
 
-    /// As they are reported.
-    pub fn counters(&self) -> Counters {
+    /// As they are reported of a launch of `program`.
+    pub fn counters(&self, program: &Program) -> Counters {
+        let conflicts_at = |(pc, &(requests, conflicts)): (&Pc, &(u64, u64))| {
+            let location = program.location(*pc)?;
+            Some(BankConflicts { location, requests, conflicts })
+        };
+        let mut bank_conflicts: Vec<_> = self.conflicts.iter().filter_map(conflicts_at).collect();
+        bank_conflicts.sort_by_key(|place| place.location.ptx_line);
         Counters {
             instructions: self.by_class.iter().sum(),
             thread_instructions: self.thread_instructions,
@@ -107,6 +132,7 @@ impl Tally {
             global_written: self.global_written,
             shared_read: self.shared_read,
             shared_written: self.shared_written,
+            bank_conflicts,
             tensor_flops: TensorType::ALL
                 .iter()
                 .map(|t| (t.name(), self.tensor_flops[*t as usize]))

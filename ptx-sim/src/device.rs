@@ -9,7 +9,7 @@ use crate::exec::{self, Launch};
 use crate::launch::LaunchConfig;
 use crate::memory::GlobalMemory;
 use crate::module::{self, Kernel, Module};
-use crate::report::Report;
+use crate::report::{Report, Totals};
 
 /// A simulated GPU. Clones are the same device.
 #[derive(Clone)]
@@ -30,6 +30,7 @@ struct State {
     /// Reports of launches that have run, by stream, until somebody asks.
     reports: Vec<Vec<Report>>,
     launches: u64,
+    totals: Totals,
 }
 
 /// What uninitialised global memory holds comes from this: bytes that look like nothing in particular.
@@ -61,7 +62,13 @@ impl Device {
     /// A device with nothing in its memory.
     pub fn new(properties: DeviceProperties) -> Self {
         let options = RunOptions::default();
-        let state = State { streams: Vec::new(), reports: Vec::new(), launches: 0, options };
+        let state = State {
+            streams: Vec::new(),
+            reports: Vec::new(),
+            launches: 0,
+            totals: Totals::default(),
+            options,
+        };
         Self {
             shared: Arc::new(Shared {
                 properties,
@@ -136,6 +143,11 @@ impl Device {
         Ok(self.shared.memory.is_initialized(address, bytes))
     }
 
+    /// What all launches that have been carried out so far executed and moved. Waits for nothing.
+    pub fn totals(&self) -> Totals {
+        self.state().totals
+    }
+
     /// A new stream.
     pub fn create_stream(&self) -> Stream {
         let mut state = self.state();
@@ -202,6 +214,8 @@ impl Device {
             residency: queued.residency,
         };
         let (tally, output) = exec::run(&launch).map_err(Error::Violation)?;
+        let counters = tally.counters(&queued.kernel.program);
+        state.totals.add(&counters);
         state.reports[stream].push(Report {
             kernel: queued.kernel.name().into(),
             grid: queued.config.grid,
@@ -209,7 +223,7 @@ impl Device {
             shared_bytes: queued.shared_bytes,
             resident_blocks: u64::from(queued.residency.total).min(blocks) as u32,
             seed,
-            counters: tally.counters(),
+            counters,
             output,
         });
         Ok(())

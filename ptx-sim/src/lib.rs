@@ -81,7 +81,9 @@ pub use error::{Error, Result, Unsupported};
 pub use launch::LaunchConfig;
 pub use module::{Inspection, Kernel, KernelInfo, Module, inspect};
 pub use program::Parameter;
-pub use report::{Counters, GlobalTraffic, InstructionClass, Report, SharedTraffic, SourceLocation};
+pub use report::{
+    BankConflicts, Counters, GlobalTraffic, InstructionClass, Report, SharedTraffic, SourceLocation, Totals,
+};
 pub use violation::{AccessKind, PriorAccess, ThreadLocation, Violation, ViolationKind};
 
 /// Reads PTX and forgets it: the fuzz target's way in.

@@ -154,6 +154,19 @@ pub struct SharedTraffic {
     pub conflicts: u64,
 }
 
+/// The bank conflicts of one instruction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct BankConflicts {
+    /// Where it stands.
+    pub location: SourceLocation,
+    /// Warp instructions that had conflicts.
+    pub requests: u64,
+    /// Their conflicts.
+    pub conflicts: u64,
+}
+
 /// What a launch executed and moved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -175,6 +188,8 @@ pub struct Counters {
     pub shared_read: SharedTraffic,
     /// To shared memory; asynchronous copies are included.
     pub shared_written: SharedTraffic,
+    /// The instructions among these accesses that had bank conflicts, in the order of the PTX.
+    pub bank_conflicts: Vec<BankConflicts>,
     /// Tensor-core operations (two for each multiply-add) by the types of A and B, such as `bf16`.
     pub tensor_flops: BTreeMap<&'static str, u64>,
     /// Times that a warp arrived at a barrier of its block.
@@ -206,4 +221,40 @@ pub struct Report {
     pub counters: Counters,
     /// What it printed with `printf`.
     pub output: String,
+}
+
+/// What all launches of a device executed and moved so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Totals {
+    /// Launches that ended without breaking a rule.
+    pub launches: u64,
+    /// Warp instructions.
+    pub instructions: u64,
+    /// Tensor-core operations, two for each multiply-add.
+    pub tensor_flops: u64,
+    /// Bytes of the 32-byte sectors that reads of global memory asked for.
+    pub global_bytes_read: u64,
+    /// Likewise for writes and atomics.
+    pub global_bytes_written: u64,
+    /// Passes through the banks of shared memory.
+    pub shared_wavefronts: u64,
+    /// How many of them are due to bank conflicts.
+    pub shared_conflicts: u64,
+}
+
+impl Totals {
+    /// Adds one launch.
+    pub(crate) fn add(&mut self, counters: &Counters) {
+        self.launches += 1;
+        self.instructions += counters.instructions;
+        self.tensor_flops += counters.tensor_flops.values().sum::<u64>();
+        self.global_bytes_read += counters.global_read.issued_bytes;
+        self.global_bytes_written += counters.global_written.issued_bytes;
+        for shared in [&counters.shared_read, &counters.shared_written] {
+            self.shared_wavefronts += shared.wavefronts;
+            self.shared_conflicts += shared.conflicts;
+        }
+    }
 }

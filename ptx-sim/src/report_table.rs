@@ -82,7 +82,18 @@ impl fmt::Display for Counters {
             });
         let head = heading(&["shared memory", "requests", "bytes", "wavefronts", "conflicts"]);
         writeln!(f)?;
-        write_columns(f, &[vec![head], shared.to_vec()].concat())
+        write_columns(f, &[vec![head], shared.to_vec()].concat())?;
+
+        if self.bank_conflicts.is_empty() {
+            return Ok(());
+        }
+        let places = self
+            .bank_conflicts
+            .iter()
+            .map(|place| row(format!("  {}", place.location), &[place.requests, place.conflicts]));
+        let head = std::iter::once(heading(&["bank conflicts", "requests", "conflicts"]));
+        writeln!(f)?;
+        write_columns(f, &head.chain(places).collect::<Vec<_>>())
     }
 }
 
@@ -104,6 +115,7 @@ impl fmt::Display for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::{BankConflicts, SourceLocation};
 
     #[test]
     fn numbers_are_grouped_by_three() {
@@ -136,6 +148,13 @@ mod tests {
         counters.global_read.requested_bytes = 4096;
         counters.global_written.unique_bytes = 1_000_000;
         counters.shared_read.conflicts = 31;
+        let location = SourceLocation {
+            ptx_line: 40,
+            instruction: "ld.shared.f32".into(),
+            source: Some(("saxpy.cu".into(), 7)),
+            inlined_at: None,
+        };
+        counters.bank_conflicts = vec![BankConflicts { location, requests: 1, conflicts: 31 }];
         let expected = "\
 saxpy: grid 4 x 1 x 1, block 256 x 2 x 1, 1,024 bytes of shared memory, 4 resident blocks, seed 7
 warp instructions     12,345
@@ -155,6 +174,9 @@ global memory  requests  bytes  sectors  issued bytes  unique bytes
 shared memory  requests  bytes  wavefronts  conflicts
   read                0      0           0         31
   written             0      0           0          0
+
+bank conflicts                             requests  conflicts
+  saxpy.cu:7, PTX line 40 (ld.shared.f32)         1         31
 ";
         assert_eq!(report.to_string(), expected);
     }

@@ -255,3 +255,38 @@ fn offsets_beyond_two_gigabytes_cost_no_memory() {
     assert_eq!(u32::from_le_bytes(bytes), 77);
     assert_eq!(report.counters.global_written.unique_bytes, 8);
 }
+
+/// Conflicts are counted at the instruction that has them, over all warps and host threads, in the order of the PTX.
+#[test]
+fn bank_conflicts_have_places() {
+    // Neighbours; two words of a bank for pairs of lanes; one bank for all.
+    let text = per_thread(
+        ".shared .align 4 .b8 words[4096];\n.reg .b32 %base, %near, %two, %same;\nmov.u32 %base, words;\n\
+         shl.b32 %near, %t, 2;\nadd.u32 %near, %near, %base;\nshl.b32 %two, %t, 3;\nadd.u32 %two, %two, %base;\n\
+         and.b32 %same, %t, 31;\nshl.b32 %same, %same, 7;\nadd.u32 %same, %same, %base;\n\
+         mov.u32 %r1, 1;\nmov.u32 %r2, 0;\n\
+         AGAIN:\nst.shared.u32 [%same], %r1;\nst.shared.u32 [%near], %r1;\nbar.sync 0;\nadd.u32 %r2, %r2, 1;\n\
+         setp.lt.u32 %p0, %r2, 3;\n@%p0 bra AGAIN;\n\
+         st.shared.u32 [%two], %r1;\nld.shared.u32 %r0, [%two];\n\
+         mov.u32 %r3, %ctaid.x;\nsetp.ne.u32 %p1, %r3, 0;\n@%p1 exit;",
+    );
+    for seed in 0..4 {
+        let run = Run { body: &text, grid: 5, seed, ..Run::default() };
+        let (output, report) = run.try_run(&[], 32).unwrap();
+        assert_eq!(output, [1; 32]);
+        let counters = &report.counters;
+        let places: Vec<_> = counters
+            .bank_conflicts
+            .iter()
+            .map(|place| (place.location.instruction.as_str(), place.requests, place.conflicts))
+            .collect();
+        // Five blocks of one warp.
+        assert_eq!(
+            places,
+            [("st.shared.u32", 15, 15 * 31), ("st.shared.u32", 5, 5), ("ld.shared.u32", 5, 5)]
+        );
+        assert!(counters.bank_conflicts.is_sorted_by_key(|place| place.location.ptx_line));
+        let total = counters.shared_read.conflicts + counters.shared_written.conflicts;
+        assert_eq!(total, 5 * (3 * 31 + 2));
+    }
+}

@@ -51,6 +51,8 @@ impl Run<'_> {
         let stream = device.create_stream();
         stream.launch(&kernel, &LaunchConfig::new([self.grid, 1, 1], [self.block, 1, 1]), &parameters)?;
         let report = stream.synchronize()?.remove(0);
+        let totals = device.totals();
+        assert_eq!((totals.launches, totals.instructions), (1, report.counters.instructions));
         let mut read = vec![0; 4 * output_words];
         device.read(target, &mut read)?;
         let words = read.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]));

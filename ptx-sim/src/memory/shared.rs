@@ -66,7 +66,7 @@ impl SharedMemory {
         tally: &mut Tally,
     ) -> Result<(), Fault> {
         let shape = Shape::of(access, self.base);
-        tally.shared_read.add(access, &shape);
+        tally.add_shared_read(access, &shape);
         self.check_bounds(access, &shape)?;
         if !self.load_scattered(clocks, warp, access, &shape, out) {
             self.load_runs(clocks, warp, access, &Runs::new(access, &shape), out)?;
@@ -86,7 +86,7 @@ impl SharedMemory {
         tally: &mut Tally,
     ) -> Result<(), Fault> {
         let shape = Shape::of(access, self.base);
-        tally.shared_read.add(access, &shape);
+        tally.add_shared_read(access, &shape);
         self.check_bounds(access, &shape)?;
         self.load_runs(clocks, warp, access, &Runs::rows(access, by), out)
     }
@@ -195,7 +195,7 @@ impl SharedMemory {
         tally: &mut Tally,
     ) -> Result<(), Fault> {
         let shape = Shape::of(access, self.base);
-        tally.shared_written.add(access, &shape);
+        tally.add_shared_written(access, &shape);
         self.check_bounds(access, &shape)?;
         if !self.store_scattered(clocks, warp, access, &shape, values) {
             self.store_runs(clocks, warp, access, &Runs::new(access, &shape), values)?;
@@ -218,7 +218,7 @@ impl SharedMemory {
         let shape = Shape::of(access, self.base);
         let runs = Runs::new(access, &shape);
         self.check_same_values(access, &runs, values)?;
-        tally.shared_written.add(access, &shape);
+        tally.add_shared_written(access, &shape);
         self.check_bounds(access, &shape)?;
         self.store_runs(clocks, warp, access, &Runs::rows(access, by), values)?;
         self.synchronize_store(clocks, warp, access);
@@ -263,7 +263,7 @@ impl SharedMemory {
     ) -> Result<(), Fault> {
         let runs = Runs::addresses(access);
         let shape = Shape::of(access, self.base);
-        tally.shared_written.add(access, &shape);
+        tally.add_shared_written(access, &shape);
         tally.atomics += u64::from(access.mask.count_ones());
         self.check_bounds(access, &shape)?;
         self.check_initialized(access, &runs)?;
@@ -289,7 +289,7 @@ impl SharedMemory {
     ) -> Result<(), Fault> {
         let runs = Runs::addresses(access);
         let shape = Shape::of(access, self.base);
-        tally.shared_written.add(access, &shape);
+        tally.add_shared_written(access, &shape);
         self.check_bounds(access, &shape)?;
         self.check_races(clocks, warp, access, &runs, true)?;
         let base = self.base;

@@ -3,6 +3,7 @@
 use super::WarpAccess;
 use super::runs::lanes_of;
 use super::shape::{Pattern, Shape};
+use crate::count::Tally;
 use crate::program::LANES;
 use crate::report::{GlobalTraffic, SharedTraffic};
 
@@ -110,11 +111,26 @@ impl GlobalTraffic {
 }
 
 impl SharedTraffic {
-    pub(super) fn add(&mut self, access: &WarpAccess<'_>, shape: &Shape) {
+    /// The conflicts of this access alone.
+    fn add(&mut self, access: &WarpAccess<'_>, shape: &Shape) -> u64 {
         let (passes, least) = wavefronts(access, shape);
+        let conflicts = u64::from(passes - least);
         self.requests += 1;
         self.requested_bytes += shape.count as u64 * access.size as u64;
         self.wavefronts += u64::from(passes);
-        self.conflicts += u64::from(passes - least);
+        self.conflicts += conflicts;
+        conflicts
+    }
+}
+
+impl Tally {
+    pub(super) fn add_shared_read(&mut self, access: &WarpAccess<'_>, shape: &Shape) {
+        let conflicts = self.shared_read.add(access, shape);
+        self.note_conflicts(access.pc, conflicts);
+    }
+
+    pub(super) fn add_shared_written(&mut self, access: &WarpAccess<'_>, shape: &Shape) {
+        let conflicts = self.shared_written.add(access, shape);
+        self.note_conflicts(access.pc, conflicts);
     }
 }
