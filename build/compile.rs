@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use super::arch::Arch;
 use super::nvcc::Version;
@@ -113,7 +114,10 @@ impl Compiler {
         static PARTIAL: AtomicUsize = AtomicUsize::new(0);
         let unique = format!("{}-{}.partial", std::process::id(), PARTIAL.fetch_add(1, Ordering::Relaxed));
         let partial = object.with_extension(unique);
+        let start = Instant::now();
         let made = self.run(job, &partial).and_then(|()| {
+            // Cargo shows this with -vv.
+            println!("{}.{ending} compiled in {:.1} s", job.family, start.elapsed().as_secs_f64());
             fs::rename(&partial, &object)
                 .map_err(|error| format!("cannot write {}: {error}", object.display()))
         });

@@ -2,9 +2,75 @@
 // plans name. So no plan can name a kernel that was not compiled. Each line: the kernel's file in cuda/, then its
 // kernels, each with the struct of params.h that it takes.
 kernel_table! {
+    attention_combine {
+        /// Merges attention over parts of the keys, to bf16.
+        AttentionCombineBf16(AttentionCombineParams) = "attention_combine_bf16",
+        /// Merges attention over parts of the keys, to f16.
+        AttentionCombineF16(AttentionCombineParams) = "attention_combine_f16",
+    }
+    attention_decode {
+        /// Decode attention of bf16, heads of 64 elements, 16 rows.
+        AttentionDecodeBf16Hd64M16(AttentionParams) = "attention_decode_bf16_hd64_m16",
+        /// Decode attention of bf16, heads of 64 elements, 64 rows.
+        AttentionDecodeBf16Hd64M64(AttentionParams) = "attention_decode_bf16_hd64_m64",
+        /// Decode attention of bf16, heads of 128 elements, 16 rows.
+        AttentionDecodeBf16Hd128M16(AttentionParams) = "attention_decode_bf16_hd128_m16",
+        /// Decode attention of bf16, heads of 128 elements, 64 rows.
+        AttentionDecodeBf16Hd128M64(AttentionParams) = "attention_decode_bf16_hd128_m64",
+        /// Decode attention of f16, heads of 64 elements, 16 rows.
+        AttentionDecodeF16Hd64M16(AttentionParams) = "attention_decode_f16_hd64_m16",
+        /// Decode attention of f16, heads of 64 elements, 64 rows.
+        AttentionDecodeF16Hd64M64(AttentionParams) = "attention_decode_f16_hd64_m64",
+        /// Decode attention of f16, heads of 128 elements, 16 rows.
+        AttentionDecodeF16Hd128M16(AttentionParams) = "attention_decode_f16_hd128_m16",
+        /// Decode attention of f16, heads of 128 elements, 64 rows.
+        AttentionDecodeF16Hd128M64(AttentionParams) = "attention_decode_f16_hd128_m64",
+    }
+    attention_prefill {
+        /// Attention of bf16 queries with heads of 64 elements.
+        AttentionPrefillBf16Hd64(AttentionParams) = "attention_prefill_bf16_hd64",
+        /// Attention of bf16 queries with heads of 128 elements.
+        AttentionPrefillBf16Hd128(AttentionParams) = "attention_prefill_bf16_hd128",
+        /// Attention of f16 queries with heads of 64 elements.
+        AttentionPrefillF16Hd64(AttentionParams) = "attention_prefill_f16_hd64",
+        /// Attention of f16 queries with heads of 128 elements.
+        AttentionPrefillF16Hd128(AttentionParams) = "attention_prefill_f16_hd128",
+    }
     embed {
         /// Copies rows of a table of 16-bit numbers, bf16 and f16 alike.
         EmbedB16(EmbedParams) = "embed_b16",
+    }
+    matmul {
+        /// bf16 product in tiles of 128 x 256, 64 columns at a time.
+        MatmulBf16M128N256K64(MatmulParams) = "matmul_bf16_128x256x64",
+        /// bf16 product in tiles of 128 x 256, 32 columns at a time.
+        MatmulBf16M128N256K32(MatmulParams) = "matmul_bf16_128x256x32",
+        /// bf16 product in tiles of 128 x 128, 64 columns at a time.
+        MatmulBf16M128N128K64(MatmulParams) = "matmul_bf16_128x128x64",
+        /// bf16 product in tiles of 64 x 128, 64 columns at a time.
+        MatmulBf16M64N128K64(MatmulParams) = "matmul_bf16_64x128x64",
+        /// bf16 product in tiles of 64 x 64, 128 columns at a time.
+        MatmulBf16M64N64K128(MatmulParams) = "matmul_bf16_64x64x128",
+        /// f16 product in tiles of 128 x 256, 64 columns at a time.
+        MatmulF16M128N256K64(MatmulParams) = "matmul_f16_128x256x64",
+        /// f16 product in tiles of 128 x 256, 32 columns at a time.
+        MatmulF16M128N256K32(MatmulParams) = "matmul_f16_128x256x32",
+        /// f16 product in tiles of 128 x 128, 64 columns at a time.
+        MatmulF16M128N128K64(MatmulParams) = "matmul_f16_128x128x64",
+        /// f16 product in tiles of 64 x 128, 64 columns at a time.
+        MatmulF16M64N128K64(MatmulParams) = "matmul_f16_64x128x64",
+        /// f16 product in tiles of 64 x 64, 128 columns at a time.
+        MatmulF16M64N64K128(MatmulParams) = "matmul_f16_64x64x128",
+    }
+    matmul_stream {
+        /// bf16 product of at most 8 tokens: the weights stream through registers.
+        MatmulStreamBf16M8(MatmulParams) = "matmul_stream_bf16_m8",
+        /// bf16 product of at most 16 tokens: the weights stream through registers.
+        MatmulStreamBf16M16(MatmulParams) = "matmul_stream_bf16_m16",
+        /// f16 product of at most 8 tokens: the weights stream through registers.
+        MatmulStreamF16M8(MatmulParams) = "matmul_stream_f16_m8",
+        /// f16 product of at most 16 tokens: the weights stream through registers.
+        MatmulStreamF16M16(MatmulParams) = "matmul_stream_f16_m16",
     }
     rms_norm {
         /// RMS norm of bf16 rows.
@@ -15,6 +81,16 @@ kernel_table! {
         AddRmsNormBf16(AddRmsNormParams) = "add_rms_norm_bf16",
         /// Adds into the f16 residual stream, then norms it.
         AddRmsNormF16(AddRmsNormParams) = "add_rms_norm_f16",
+    }
+    rope_append_kv {
+        /// Rotates bf16 queries and keys, and stores keys and values in the cache.
+        RopeAppendKvBf16(RopeAppendKvParams) = "rope_append_kv_bf16",
+        /// Rotates f16 queries and keys, and stores keys and values in the cache.
+        RopeAppendKvF16(RopeAppendKvParams) = "rope_append_kv_f16",
+    }
+    sample {
+        /// Chooses a token from each row of f32 logits.
+        SampleF32(SampleParams) = "sample_f32",
     }
     silu_and_mul {
         /// SwiGLU of bf16 rows.

@@ -1,4 +1,5 @@
-// embed: out[t,:] = table[ids[t],:]
+// embed:       out[t,:] = table[ids[t],:]
+// gather_rows: the same with x for the table and indices of its rows for ids
 //
 // Layout: ids i32 [num_tokens], table [vocab_size, hidden], out [num_tokens, hidden]; 16-bit
 //         elements, rows 16-byte aligned. One kernel for bf16 and f16: a copy does not ask what
@@ -18,7 +19,7 @@ extern "C" __global__ void __launch_bounds__(kMaxRowThreads)
   const int32_t id = ld_global_i32(reinterpret_cast<const int32_t*>(params.ids) + tile.row);
   const bool known = id >= 0 && id < params.vocab_size;
   if (!known && threadIdx.x == 0 && params.error != 0) {
-    red_global_or(reinterpret_cast<void*>(params.error), DEVICE_ERROR_TOKEN_ID);
+    red_global_or(reinterpret_cast<void*>(params.error), params.error_bit);
   }
 
   const char* gmem_table = row_address(params.table, known ? id : 0, params.table_stride_row);

@@ -23,12 +23,103 @@ enum Tile {
   SILU_AND_MUL_THREADS = 128,
   /** 16-byte vectors of the output that a thread of silu_and_mul makes. */
   SILU_AND_MUL_VECTORS_PER_THREAD = 2,
+  /** Threads that a block of rope_append_kv has at least, where there are tokens enough. */
+  ROPE_APPEND_KV_THREADS = 128,
+  /** Threads that a block of rope_append_kv has at most. */
+  ROPE_APPEND_KV_MAX_THREADS = 256,
+  /** Heads that a thread of rope_append_kv rotates by the angles that it holds. */
+  ROPE_APPEND_KV_HEADS_PER_THREAD = 4,
+  /** Threads of a block of sample, which takes one row of logits. */
+  SAMPLE_THREADS = 1024,
+  /** Rows of gate, and of up, that stand together in a weight with MATMUL_EPILOGUE_SWIGLU. */
+  MATMUL_SWIGLU_BLOCK = 8,
+  /** Stages and threads of the matmul whose block makes 128 x 256 outputs, 64 of K at a time. */
+  MATMUL_128X256X64_STAGES = 3,
+  MATMUL_128X256X64_THREADS = 256,
+  /** The same with 32 of K at a time: fits 99 KB of shared memory. */
+  MATMUL_128X256X32_STAGES = 4,
+  MATMUL_128X256X32_THREADS = 256,
+  /** The matmul whose block makes 128 x 128 outputs. */
+  MATMUL_128X128X64_STAGES = 3,
+  MATMUL_128X128X64_THREADS = 128,
+  /** The matmul whose block makes 64 x 128 outputs. */
+  MATMUL_64X128X64_STAGES = 4,
+  MATMUL_64X128X64_THREADS = 128,
+  /** The matmul whose block makes 64 x 64 outputs: two warps share the columns of a stage. */
+  MATMUL_64X64X128_STAGES = 3,
+  MATMUL_64X64X128_THREADS = 128,
+  /** Rows of x whose tiles are in work together, so that they share weights in L2. */
+  MATMUL_RASTER_ROWS = 2048,
+  /** Warps of a block of matmul_stream, which share its rows by columns. */
+  MATMUL_STREAM_WARPS = 8,
+  /** Most tokens of the narrow kernel of matmul_stream. */
+  MATMUL_STREAM_M8_TOKENS = 8,
+  /** Rows of the weight of its blocks. */
+  MATMUL_STREAM_M8_ROWS = 16,
+  /** Columns of the weight that its warps load at a time. */
+  MATMUL_STREAM_M8_COLUMNS = 128,
+  /** The same of the wide kernel: more rows for each token that is read. */
+  MATMUL_STREAM_M16_TOKENS = 16,
+  MATMUL_STREAM_M16_ROWS = 32,
+  MATMUL_STREAM_M16_COLUMNS = 64,
+  /** Threads of a block of attention_decode: 4 warps. */
+  ATTENTION_DECODE_THREADS = 128,
+  /** Rows of a tile of attention_decode, queries times the query heads of a key/value head, where
+     the warps of the block share the keys. */
+  ATTENTION_DECODE_FEW_ROWS = 16,
+  /** Rows of a tile of attention_decode where each warp has rows of its own. */
+  ATTENTION_DECODE_MANY_ROWS = 64,
+  /** Keys of a tile of attention_decode; a split begins at a multiple of it. */
+  ATTENTION_DECODE_KEYS = 64,
+  /** Bytes of shared memory through which keys and values pass: two blocks of a multiprocessor have
+     room on compute capability 9.0, one block everywhere. */
+  ATTENTION_DECODE_RING_BYTES = 98304,
+  /** Least keys of a split, but for the last of a sequence. */
+  ATTENTION_DECODE_MIN_SPLIT_KEYS = 128,
+  /** Keys of a split in batch-invariant mode. */
+  ATTENTION_DECODE_INVARIANT_SPLIT_KEYS = 512,
+  /** Most queries of a sequence in attention_decode. */
+  ATTENTION_DECODE_MAX_QUERIES = 8,
+  /** Splits of attention_combine that have threads of their own; the splits of one are those with
+     the same remainder, so that the order of additions is the same for any number of splits. */
+  ATTENTION_COMBINE_SPLIT_GROUPS = 8,
+  /** Splits that a thread of attention_combine reads at a time. */
+  ATTENTION_COMBINE_SPLITS_IN_FLIGHT = 4,
+  /** Threads that a block of attention_combine has, where a row does not need more. */
+  ATTENTION_COMBINE_THREADS = 128,
+  /** Threads of a block of attention_prefill: 4 warps of 32 rows. */
+  ATTENTION_PREFILL_THREADS = 128,
+  /** Rows of a tile of attention_prefill: queries times the query heads of a key/value head. */
+  ATTENTION_PREFILL_ROWS = 128,
+  /** Keys of a tile of attention_prefill with head_dim 128. */
+  ATTENTION_PREFILL_KEYS = 64,
+  /** Keys of a tile of attention_prefill with head_dim 64: as many bytes. */
+  ATTENTION_PREFILL_KEYS_HD64 = 128,
+  /** Tiles of keys or values that shared memory holds. */
+  ATTENTION_PREFILL_STAGES = 3,
+  /** Most sequences of a launch of attention_prefill: a block looks for its tile in a table of them
+     in shared memory. */
+  ATTENTION_PREFILL_MAX_SEQS = 2048,
 };
 
 /** Bits that kernels set in a model's device error word; 0 means that nothing happened. */
 enum DeviceError {
   /** A token id lay outside the embedding table; its row was filled with zeros. */
   DEVICE_ERROR_TOKEN_ID = 1,
+  /** A row index lay outside the tensor; its row was filled with zeros. */
+  DEVICE_ERROR_ROW_INDEX = 2,
+  /** A position lay outside the table of cosines and sines; the table's last row was taken. */
+  DEVICE_ERROR_POSITION = 4,
+  /** A slot lay outside the cache; the token's keys and values were not stored. */
+  DEVICE_ERROR_SLOT = 8,
+  /** A page index lay outside the cache; the nearest page was read in its place. */
+  DEVICE_ERROR_PAGE = 16,
+  /** A length or an offset of a ragged batch contradicts the others or the host's bounds; it was
+     bounded. */
+  DEVICE_ERROR_LENGTH = 32,
+  /** A row of the bitmap of seen tokens lay outside it; the row of logits was treated as having
+     none. */
+  DEVICE_ERROR_SEEN_ROW = 64,
 };
 
 /** Parameters of `embed`: `out[t,:] = table[ids[t],:]`. */
@@ -39,7 +130,8 @@ typedef struct EmbedParams {
   uint64_t table;
   /** 16-bit `[num_tokens, hidden]`. */
   uint64_t out;
-  /** u32 `[1]`: receives DEVICE_ERROR_TOKEN_ID by an atomic or; 0 for none. */
+  /** u32 `[1]`: receives `error_bit` by an atomic or where an id lies outside the table; 0 for
+   * none. */
   uint64_t error;
   /** Elements from one row of the table to the next. */
   int64_t table_stride_row;
@@ -51,8 +143,8 @@ typedef struct EmbedParams {
   int32_t hidden;
   /** Rows of the table: an id outside 0..vocab_size gives a row of zeros. */
   int32_t vocab_size;
-  /** Zero. */
-  uint32_t padding;
+  /** DEVICE_ERROR_TOKEN_ID, or DEVICE_ERROR_ROW_INDEX where the kernel gathers rows. */
+  uint32_t error_bit;
 } EmbedParams;
 
 /** Parameters of `rms_norm`: `out = round(x * rsqrt(mean(x^2) + eps)) * weight` over each row. */
@@ -143,5 +235,260 @@ typedef struct SampleRow {
   /** Lower half of their counter: position of the sampled token in its sequence. */
   uint64_t position;
 } SampleRow;
+
+/** Parameters of `rope_append_kv`: rotates queries and keys, and stores keys and values in the
+ * paged cache. */
+typedef struct RopeAppendKvParams {
+  /** `[num_tokens, (num_q_heads + 2 * num_kv_heads) * head_dim]`: q, k, v. */
+  uint64_t qkv;
+  /** i32 `[num_tokens]`: rows of `cos_sin`. */
+  uint64_t positions;
+  /** i64 `[num_tokens]`: `page * page_size + offset`; negative for a token that is not stored. */
+  uint64_t slot_mapping;
+  /** f32 `[num_positions, head_dim]`: head_dim / 2 cosines, then as many sines. */
+  uint64_t cos_sin;
+  /** `[num_tokens, num_q_heads, head_dim]`. */
+  uint64_t q_out;
+  /** Keys `[num_pages, page_size, num_kv_heads, head_dim]`, by the strides below. */
+  uint64_t k_cache;
+  /** Values, likewise. */
+  uint64_t v_cache;
+  /** u32 `[1]`: receives DEVICE_ERROR bits by an atomic or; 0 for none. */
+  uint64_t error;
+  /** Elements from one token of `qkv` to the next. */
+  int64_t qkv_stride_token;
+  /** Elements from one row of `cos_sin` to the next. */
+  int64_t cos_sin_stride_row;
+  /** Elements from one token of `q_out` to the next. */
+  int64_t q_out_stride_token;
+  /** Elements from one head of `q_out` to the next. */
+  int64_t q_out_stride_head;
+  /** Elements from one page of keys to the next. */
+  int64_t k_stride_page;
+  /** Elements from one token of a page to the next. */
+  int64_t k_stride_slot;
+  /** Elements from one head of a token to the next. */
+  int64_t k_stride_head;
+  /** Elements from one page of values to the next. */
+  int64_t v_stride_page;
+  /** Elements from one token of a page to the next. */
+  int64_t v_stride_slot;
+  /** Elements from one head of a token to the next. */
+  int64_t v_stride_head;
+  /** Rows. */
+  int32_t num_tokens;
+  /** Query heads. */
+  int32_t num_q_heads;
+  /** Key and value heads. */
+  int32_t num_kv_heads;
+  /** Elements of a head: a multiple of 2 * VECTOR_ELEMENTS. */
+  int32_t head_dim;
+  /** Rows of `cos_sin`. */
+  int32_t num_positions;
+  /** Tokens a page: a power of two. */
+  int32_t page_size;
+  /** Pages of the cache. */
+  int32_t num_pages;
+  /** Zero. */
+  uint32_t padding;
+} RopeAppendKvParams;
+
+/** Parameters of `attention_prefill` and `attention_decode`: causal attention of a ragged batch. */
+typedef struct AttentionParams {
+  /** `[num_tokens, num_q_heads, head_dim]`. */
+  uint64_t q;
+  /** Keys `[num_pages, page_size, num_kv_heads, head_dim]` by the strides below; without a page
+   * table
+   * `[rows, num_kv_heads, head_dim]`, a row being a slot. */
+  uint64_t k;
+  /** Values, likewise. */
+  uint64_t v;
+  /** `[num_tokens, num_q_heads, head_dim]`: the result. With splits, f32
+   * `[max_splits, num_seqs * max_q_len, num_q_heads, head_dim]`, contiguous: the result over each
+   * split's keys; query `j` of sequence `first_seq + i` has row `i * max_q_len + j`. */
+  uint64_t out;
+  /** f32 `[num_tokens, num_q_heads]`: natural logarithm of the sum of exponentials; 0 for none.
+   * With splits, f32 `[max_splits, num_seqs * max_q_len, num_q_heads]`, contiguous; -inf where
+   * there is no query or it sees no key of a split, and its part of `out` is then left as it was.
+   * In front of it, i32 `[num_seqs, 2]`: where each sequence's queries begin, and how many they
+   * are, bounded. */
+  uint64_t lse;
+  /** i32 `[batch + 1]`: where each sequence's queries begin. */
+  uint64_t q_indptr;
+  /** i32 `[batch]`: keys of each sequence. */
+  uint64_t kv_len;
+  /** i32 `[batch, max_pages]`: pages of each sequence; 0 where keys are contiguous. */
+  uint64_t page_table;
+  /** i32 `[batch + 1]`: where each sequence's keys begin, where they are contiguous; else 0. */
+  uint64_t kv_indptr;
+  /** u32 `[1]`: receives DEVICE_ERROR bits by an atomic or; 0 for none. */
+  uint64_t error;
+  /** Elements from one token of `q` to the next. */
+  int64_t q_stride_token;
+  /** Elements from one head of `q` to the next. */
+  int64_t q_stride_head;
+  /** Elements from one token of `out` to the next. */
+  int64_t out_stride_token;
+  /** Elements from one head of `out` to the next. */
+  int64_t out_stride_head;
+  /** Elements from one token of `lse` to the next. */
+  int64_t lse_stride_token;
+  /** Elements from one page of keys to the next. */
+  int64_t k_stride_page;
+  /** Elements from one token of a page to the next. */
+  int64_t k_stride_slot;
+  /** Elements from one head of a token to the next. */
+  int64_t k_stride_head;
+  /** Elements from one page of values to the next. */
+  int64_t v_stride_page;
+  /** Elements from one token of a page to the next. */
+  int64_t v_stride_slot;
+  /** Elements from one head of a token to the next. */
+  int64_t v_stride_head;
+  /** Elements from one sequence's pages to the next's. */
+  int64_t page_table_stride_seq;
+  /** Rows of `q`. */
+  int32_t num_tokens;
+  /** Key and value heads. */
+  int32_t num_kv_heads;
+  /** Query heads of a key/value head. */
+  int32_t group;
+  /** The first sequence. */
+  int32_t first_seq;
+  /** How many sequences. */
+  int32_t num_seqs;
+  /** Most queries of a sequence. */
+  int32_t max_q_len;
+  /** Most keys of a sequence. */
+  int32_t max_kv_len;
+  /** Tokens a page: a power of two. */
+  int32_t page_size;
+  /** Pages of the cache; rows of `k` where keys are contiguous. */
+  int32_t num_pages;
+  /** Pages that the table has for a sequence. */
+  int32_t max_pages;
+  /** Most splits of a sequence's keys; 1 writes the result itself. */
+  int32_t max_splits;
+  /** Keys of a split where their number is fixed (batch-invariant mode); 0 has the kernel choose.
+   */
+  int32_t split_keys;
+  /** softmax_scale * log2(e). */
+  float softmax_scale_log2;
+  /** Zero. */
+  uint32_t padding;
+} AttentionParams;
+
+/** Parameters of `attention_combine`: `out = sum_s exp(lse_s - lse) * partial_s` with
+ * `lse = log(sum_s exp(lse_s))`. The rows of the partial results are those of `out`, or, with
+ * `queries`, query `j` of sequence `i` is row `i * max_q_len + j` of theirs and row
+ * `queries[i][0] + j` of `out`: rows of other sequences are left as they are. */
+typedef struct AttentionCombineParams {
+  /** f32 `[num_splits, rows, num_heads, head_dim]`; not read where `partial_lse` is -inf. */
+  uint64_t partial_out;
+  /** f32 `[num_splits, rows, num_heads]`: natural logarithms. */
+  uint64_t partial_lse;
+  /** `[num_tokens, num_heads, head_dim]` in the activation type. */
+  uint64_t out;
+  /** f32 `[num_tokens, num_heads]`; 0 for none. */
+  uint64_t lse;
+  /** i32 `[num_seqs, 2]`: where each sequence's queries begin in `out`, and how many they are, as
+   * attention_decode has bounded them; 0 where the rows are those of `out`. */
+  uint64_t queries;
+  /** Elements from one split of `partial_out` to the next. */
+  int64_t partial_stride_split;
+  /** Elements from one token of `partial_out` to the next. */
+  int64_t partial_stride_token;
+  /** Elements from one head of `partial_out` to the next. */
+  int64_t partial_stride_head;
+  /** Elements from one split of `partial_lse` to the next. */
+  int64_t partial_lse_stride_split;
+  /** Elements from one token of `partial_lse` to the next. */
+  int64_t partial_lse_stride_token;
+  /** Elements from one token of `out` to the next. */
+  int64_t out_stride_token;
+  /** Elements from one head of `out` to the next. */
+  int64_t out_stride_head;
+  /** Elements from one token of `lse` to the next. */
+  int64_t lse_stride_token;
+  /** Parts of each output. */
+  int32_t num_splits;
+  /** Rows of `out`. */
+  int32_t num_tokens;
+  /** Query heads. */
+  int32_t num_heads;
+  /** Elements of a head: a multiple of VECTOR_ELEMENTS. */
+  int32_t head_dim;
+  /** With `queries`: how many sequences. */
+  int32_t num_seqs;
+  /** With `queries`: most queries of a sequence. */
+  int32_t max_q_len;
+} AttentionCombineParams;
+
+/** What follows the sum of a matmul. */
+enum MatmulEpilogue {
+  /** The bias, if there is one. */
+  MATMUL_EPILOGUE_NONE = 0,
+  /** The bias, then `silu(gate) * up`; rows of the weight are interleaved in blocks of
+   * MATMUL_SWIGLU_BLOCK: so many of gate, as many of up, and so on. */
+  MATMUL_EPILOGUE_SWIGLU = 1,
+};
+
+/** Parameters of `matmul`: `out[m,n] = epilogue(sum_k x[m,k] * weight[n,k] + bias[n])`. */
+typedef struct MatmulParams {
+  /** `[m, k]` in the activation type. */
+  uint64_t x;
+  /** `[n, k]` in the activation type. */
+  uint64_t weight;
+  /** `[n]` in the activation type; 0 for none. */
+  uint64_t bias;
+  /** `[m, n]`, with MATMUL_EPILOGUE_SWIGLU `[m, n / 2]`: in the activation type, or f32 as
+   * `out_f32` says. */
+  uint64_t out;
+  /** Elements from one row of `x` to the next. */
+  int64_t x_stride_row;
+  /** Elements from one row of `weight` to the next. */
+  int64_t weight_stride_row;
+  /** Elements from one row of `out` to the next. */
+  int64_t out_stride_row;
+  /** Rows of `x`: tokens. */
+  int32_t m;
+  /** Rows of `weight`. */
+  int32_t n;
+  /** Elements of the inner dimension: a multiple of VECTOR_ELEMENTS. */
+  int32_t k;
+  /** One of MatmulEpilogue. */
+  uint32_t epilogue;
+  /** 1 where `out` is f32. */
+  uint32_t out_f32;
+  /** Zero. */
+  uint32_t padding;
+} MatmulParams;
+
+/** Parameters of `sample`: chooses a token from each row of logits. */
+typedef struct SampleParams {
+  /** f32 `[num_rows, vocab_size]`. */
+  uint64_t logits;
+  /** SampleRow `[num_rows]`. */
+  uint64_t rows;
+  /** u32 `[num_seen, ceil(vocab_size / 32)]`: bitmaps of seen tokens, to which the sampled ones are
+   * added. */
+  uint64_t seen;
+  /** i32 `[num_rows]`: the token; -1 where no logit is above -inf. */
+  uint64_t out;
+  /** u32 `[1]`: receives DEVICE_ERROR bits by an atomic or; 0 for none. */
+  uint64_t error;
+  /** Elements from one row of `logits` to the next. */
+  int64_t logits_stride_row;
+  /** Elements from one row of `seen` to the next. */
+  int64_t seen_stride_row;
+  /** Rows of `logits`. */
+  int32_t num_rows;
+  /** Elements of a row. */
+  int32_t vocab_size;
+  /** Rows of `seen`. */
+  int32_t num_seen;
+  /** Zero. */
+  uint32_t padding;
+} SampleParams;
 
 #endif /* LLAMA_KERNELS_PARAMS_H_ */

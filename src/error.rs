@@ -91,6 +91,12 @@ pub enum Error {
         /// What needs it.
         what: String,
     },
+    /// A kernel found data on the device out of range: it took what is nearest, or nothing, and went on.
+    #[error("on the device: {what}")]
+    DeviceData {
+        /// What was out of range, and what was taken for it.
+        what: String,
+    },
     /// There is no such device on this machine.
     #[error("device {device}: {reason}")]
     NoDevice {

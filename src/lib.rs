@@ -3,6 +3,8 @@
 
 pub mod backend;
 #[cfg(all(feature = "cli", feature = "kernels"))]
+pub mod bench;
+#[cfg(all(feature = "cli", feature = "kernels"))]
 pub mod check;
 pub mod cost;
 pub mod device;
@@ -23,6 +25,6 @@ pub mod tensor;
 pub use error::{Error, Result};
 
 /// Compiles the README's examples.
-#[cfg(all(doctest, feature = "model"))]
+#[cfg(all(doctest, feature = "model", feature = "kernels"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

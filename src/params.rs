@@ -13,10 +13,102 @@ pub const ROWS_PER_BLOCK: Tile = 4;
 pub const SILU_AND_MUL_THREADS: Tile = 128;
 #[doc = " 16-byte vectors of the output that a thread of silu_and_mul makes."]
 pub const SILU_AND_MUL_VECTORS_PER_THREAD: Tile = 2;
+#[doc = " Threads that a block of rope_append_kv has at least, where there are tokens enough."]
+pub const ROPE_APPEND_KV_THREADS: Tile = 128;
+#[doc = " Threads that a block of rope_append_kv has at most."]
+pub const ROPE_APPEND_KV_MAX_THREADS: Tile = 256;
+#[doc = " Heads that a thread of rope_append_kv rotates by the angles that it holds."]
+pub const ROPE_APPEND_KV_HEADS_PER_THREAD: Tile = 4;
+#[doc = " Threads of a block of sample, which takes one row of logits."]
+pub const SAMPLE_THREADS: Tile = 1024;
+#[doc = " Rows of gate, and of up, that stand together in a weight with MATMUL_EPILOGUE_SWIGLU."]
+pub const MATMUL_SWIGLU_BLOCK: Tile = 8;
+#[doc = " Stages and threads of the matmul whose block makes 128 x 256 outputs, 64 of K at a time."]
+pub const MATMUL_128X256X64_STAGES: Tile = 3;
+#[doc = " Stages and threads of the matmul whose block makes 128 x 256 outputs, 64 of K at a time."]
+pub const MATMUL_128X256X64_THREADS: Tile = 256;
+#[doc = " The same with 32 of K at a time: fits 99 KB of shared memory."]
+pub const MATMUL_128X256X32_STAGES: Tile = 4;
+#[doc = " The same with 32 of K at a time: fits 99 KB of shared memory."]
+pub const MATMUL_128X256X32_THREADS: Tile = 256;
+#[doc = " The matmul whose block makes 128 x 128 outputs."]
+pub const MATMUL_128X128X64_STAGES: Tile = 3;
+#[doc = " The matmul whose block makes 128 x 128 outputs."]
+pub const MATMUL_128X128X64_THREADS: Tile = 128;
+#[doc = " The matmul whose block makes 64 x 128 outputs."]
+pub const MATMUL_64X128X64_STAGES: Tile = 4;
+#[doc = " The matmul whose block makes 64 x 128 outputs."]
+pub const MATMUL_64X128X64_THREADS: Tile = 128;
+#[doc = " The matmul whose block makes 64 x 64 outputs: two warps share the columns of a stage."]
+pub const MATMUL_64X64X128_STAGES: Tile = 3;
+#[doc = " The matmul whose block makes 64 x 64 outputs: two warps share the columns of a stage."]
+pub const MATMUL_64X64X128_THREADS: Tile = 128;
+#[doc = " Rows of x whose tiles are in work together, so that they share weights in L2."]
+pub const MATMUL_RASTER_ROWS: Tile = 2048;
+#[doc = " Warps of a block of matmul_stream, which share its rows by columns."]
+pub const MATMUL_STREAM_WARPS: Tile = 8;
+#[doc = " Most tokens of the narrow kernel of matmul_stream."]
+pub const MATMUL_STREAM_M8_TOKENS: Tile = 8;
+#[doc = " Rows of the weight of its blocks."]
+pub const MATMUL_STREAM_M8_ROWS: Tile = 16;
+#[doc = " Columns of the weight that its warps load at a time."]
+pub const MATMUL_STREAM_M8_COLUMNS: Tile = 128;
+#[doc = " The same of the wide kernel: more rows for each token that is read."]
+pub const MATMUL_STREAM_M16_TOKENS: Tile = 16;
+#[doc = " The same of the wide kernel: more rows for each token that is read."]
+pub const MATMUL_STREAM_M16_ROWS: Tile = 32;
+#[doc = " The same of the wide kernel: more rows for each token that is read."]
+pub const MATMUL_STREAM_M16_COLUMNS: Tile = 64;
+#[doc = " Threads of a block of attention_decode: 4 warps."]
+pub const ATTENTION_DECODE_THREADS: Tile = 128;
+#[doc = " Rows of a tile of attention_decode, queries times the query heads of a key/value head, where\nthe warps of the block share the keys."]
+pub const ATTENTION_DECODE_FEW_ROWS: Tile = 16;
+#[doc = " Rows of a tile of attention_decode where each warp has rows of its own."]
+pub const ATTENTION_DECODE_MANY_ROWS: Tile = 64;
+#[doc = " Keys of a tile of attention_decode; a split begins at a multiple of it."]
+pub const ATTENTION_DECODE_KEYS: Tile = 64;
+#[doc = " Bytes of shared memory through which keys and values pass: two blocks of a multiprocessor have\nroom on compute capability 9.0, one block everywhere."]
+pub const ATTENTION_DECODE_RING_BYTES: Tile = 98304;
+#[doc = " Least keys of a split, but for the last of a sequence."]
+pub const ATTENTION_DECODE_MIN_SPLIT_KEYS: Tile = 128;
+#[doc = " Keys of a split in batch-invariant mode."]
+pub const ATTENTION_DECODE_INVARIANT_SPLIT_KEYS: Tile = 512;
+#[doc = " Most queries of a sequence in attention_decode."]
+pub const ATTENTION_DECODE_MAX_QUERIES: Tile = 8;
+#[doc = " Splits of attention_combine that have threads of their own; the splits of one are those with\nthe same remainder, so that the order of additions is the same for any number of splits."]
+pub const ATTENTION_COMBINE_SPLIT_GROUPS: Tile = 8;
+#[doc = " Splits that a thread of attention_combine reads at a time."]
+pub const ATTENTION_COMBINE_SPLITS_IN_FLIGHT: Tile = 4;
+#[doc = " Threads that a block of attention_combine has, where a row does not need more."]
+pub const ATTENTION_COMBINE_THREADS: Tile = 128;
+#[doc = " Threads of a block of attention_prefill: 4 warps of 32 rows."]
+pub const ATTENTION_PREFILL_THREADS: Tile = 128;
+#[doc = " Rows of a tile of attention_prefill: queries times the query heads of a key/value head."]
+pub const ATTENTION_PREFILL_ROWS: Tile = 128;
+#[doc = " Keys of a tile of attention_prefill with head_dim 128."]
+pub const ATTENTION_PREFILL_KEYS: Tile = 64;
+#[doc = " Keys of a tile of attention_prefill with head_dim 64: as many bytes."]
+pub const ATTENTION_PREFILL_KEYS_HD64: Tile = 128;
+#[doc = " Tiles of keys or values that shared memory holds."]
+pub const ATTENTION_PREFILL_STAGES: Tile = 3;
+#[doc = " Most sequences of a launch of attention_prefill: a block looks for its tile in a table of them\nin shared memory."]
+pub const ATTENTION_PREFILL_MAX_SEQS: Tile = 2048;
 #[doc = " Constants that a kernel and the plan of its launch share."]
 pub type Tile = ::std::os::raw::c_uint;
 #[doc = " A token id lay outside the embedding table; its row was filled with zeros."]
 pub const DEVICE_ERROR_TOKEN_ID: DeviceError = 1;
+#[doc = " A row index lay outside the tensor; its row was filled with zeros."]
+pub const DEVICE_ERROR_ROW_INDEX: DeviceError = 2;
+#[doc = " A position lay outside the table of cosines and sines; the table's last row was taken."]
+pub const DEVICE_ERROR_POSITION: DeviceError = 4;
+#[doc = " A slot lay outside the cache; the token's keys and values were not stored."]
+pub const DEVICE_ERROR_SLOT: DeviceError = 8;
+#[doc = " A page index lay outside the cache; the nearest page was read in its place."]
+pub const DEVICE_ERROR_PAGE: DeviceError = 16;
+#[doc = " A length or an offset of a ragged batch contradicts the others or the host's bounds; it was\nbounded."]
+pub const DEVICE_ERROR_LENGTH: DeviceError = 32;
+#[doc = " A row of the bitmap of seen tokens lay outside it; the row of logits was treated as having\nnone."]
+pub const DEVICE_ERROR_SEEN_ROW: DeviceError = 64;
 #[doc = " Bits that kernels set in a model's device error word; 0 means that nothing happened."]
 pub type DeviceError = ::std::os::raw::c_uint;
 #[doc = " Parameters of `embed`: `out[t,:] = table[ids[t],:]`."]
@@ -29,7 +121,7 @@ pub struct EmbedParams {
     pub table: u64,
     #[doc = " 16-bit `[num_tokens, hidden]`."]
     pub out: u64,
-    #[doc = " u32 `[1]`: receives DEVICE_ERROR_TOKEN_ID by an atomic or; 0 for none."]
+    #[doc = " u32 `[1]`: receives `error_bit` by an atomic or where an id lies outside the table; 0 for\n none."]
     pub error: u64,
     #[doc = " Elements from one row of the table to the next."]
     pub table_stride_row: i64,
@@ -41,8 +133,8 @@ pub struct EmbedParams {
     pub hidden: i32,
     #[doc = " Rows of the table: an id outside 0..vocab_size gives a row of zeros."]
     pub vocab_size: i32,
-    #[doc = " Zero."]
-    pub padding: u32,
+    #[doc = " DEVICE_ERROR_TOKEN_ID, or DEVICE_ERROR_ROW_INDEX where the kernel gathers rows."]
+    pub error_bit: u32,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
@@ -59,7 +151,7 @@ const _: () = {
     ["Offset of field: EmbedParams::num_tokens"][::std::mem::offset_of!(EmbedParams, num_tokens) - 48usize];
     ["Offset of field: EmbedParams::hidden"][::std::mem::offset_of!(EmbedParams, hidden) - 52usize];
     ["Offset of field: EmbedParams::vocab_size"][::std::mem::offset_of!(EmbedParams, vocab_size) - 56usize];
-    ["Offset of field: EmbedParams::padding"][::std::mem::offset_of!(EmbedParams, padding) - 60usize];
+    ["Offset of field: EmbedParams::error_bit"][::std::mem::offset_of!(EmbedParams, error_bit) - 60usize];
 };
 #[doc = " Parameters of `rms_norm`: `out = round(x * rsqrt(mean(x^2) + eps)) * weight` over each row."]
 #[repr(C)]
@@ -220,4 +312,452 @@ const _: () = {
     ["Offset of field: SampleRow::seed"][::std::mem::offset_of!(SampleRow, seed) - 24usize];
     ["Offset of field: SampleRow::sequence"][::std::mem::offset_of!(SampleRow, sequence) - 32usize];
     ["Offset of field: SampleRow::position"][::std::mem::offset_of!(SampleRow, position) - 40usize];
+};
+#[doc = " Parameters of `rope_append_kv`: rotates queries and keys, and stores keys and values in the\n paged cache."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct RopeAppendKvParams {
+    #[doc = " `[num_tokens, (num_q_heads + 2 * num_kv_heads) * head_dim]`: q, k, v."]
+    pub qkv: u64,
+    #[doc = " i32 `[num_tokens]`: rows of `cos_sin`."]
+    pub positions: u64,
+    #[doc = " i64 `[num_tokens]`: `page * page_size + offset`; negative for a token that is not stored."]
+    pub slot_mapping: u64,
+    #[doc = " f32 `[num_positions, head_dim]`: head_dim / 2 cosines, then as many sines."]
+    pub cos_sin: u64,
+    #[doc = " `[num_tokens, num_q_heads, head_dim]`."]
+    pub q_out: u64,
+    #[doc = " Keys `[num_pages, page_size, num_kv_heads, head_dim]`, by the strides below."]
+    pub k_cache: u64,
+    #[doc = " Values, likewise."]
+    pub v_cache: u64,
+    #[doc = " u32 `[1]`: receives DEVICE_ERROR bits by an atomic or; 0 for none."]
+    pub error: u64,
+    #[doc = " Elements from one token of `qkv` to the next."]
+    pub qkv_stride_token: i64,
+    #[doc = " Elements from one row of `cos_sin` to the next."]
+    pub cos_sin_stride_row: i64,
+    #[doc = " Elements from one token of `q_out` to the next."]
+    pub q_out_stride_token: i64,
+    #[doc = " Elements from one head of `q_out` to the next."]
+    pub q_out_stride_head: i64,
+    #[doc = " Elements from one page of keys to the next."]
+    pub k_stride_page: i64,
+    #[doc = " Elements from one token of a page to the next."]
+    pub k_stride_slot: i64,
+    #[doc = " Elements from one head of a token to the next."]
+    pub k_stride_head: i64,
+    #[doc = " Elements from one page of values to the next."]
+    pub v_stride_page: i64,
+    #[doc = " Elements from one token of a page to the next."]
+    pub v_stride_slot: i64,
+    #[doc = " Elements from one head of a token to the next."]
+    pub v_stride_head: i64,
+    #[doc = " Rows."]
+    pub num_tokens: i32,
+    #[doc = " Query heads."]
+    pub num_q_heads: i32,
+    #[doc = " Key and value heads."]
+    pub num_kv_heads: i32,
+    #[doc = " Elements of a head: a multiple of 2 * VECTOR_ELEMENTS."]
+    pub head_dim: i32,
+    #[doc = " Rows of `cos_sin`."]
+    pub num_positions: i32,
+    #[doc = " Tokens a page: a power of two."]
+    pub page_size: i32,
+    #[doc = " Pages of the cache."]
+    pub num_pages: i32,
+    #[doc = " Zero."]
+    pub padding: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of RopeAppendKvParams"][::std::mem::size_of::<RopeAppendKvParams>() - 176usize];
+    ["Alignment of RopeAppendKvParams"][::std::mem::align_of::<RopeAppendKvParams>() - 8usize];
+    ["Offset of field: RopeAppendKvParams::qkv"][::std::mem::offset_of!(RopeAppendKvParams, qkv) - 0usize];
+    ["Offset of field: RopeAppendKvParams::positions"]
+        [::std::mem::offset_of!(RopeAppendKvParams, positions) - 8usize];
+    ["Offset of field: RopeAppendKvParams::slot_mapping"]
+        [::std::mem::offset_of!(RopeAppendKvParams, slot_mapping) - 16usize];
+    ["Offset of field: RopeAppendKvParams::cos_sin"]
+        [::std::mem::offset_of!(RopeAppendKvParams, cos_sin) - 24usize];
+    ["Offset of field: RopeAppendKvParams::q_out"]
+        [::std::mem::offset_of!(RopeAppendKvParams, q_out) - 32usize];
+    ["Offset of field: RopeAppendKvParams::k_cache"]
+        [::std::mem::offset_of!(RopeAppendKvParams, k_cache) - 40usize];
+    ["Offset of field: RopeAppendKvParams::v_cache"]
+        [::std::mem::offset_of!(RopeAppendKvParams, v_cache) - 48usize];
+    ["Offset of field: RopeAppendKvParams::error"]
+        [::std::mem::offset_of!(RopeAppendKvParams, error) - 56usize];
+    ["Offset of field: RopeAppendKvParams::qkv_stride_token"]
+        [::std::mem::offset_of!(RopeAppendKvParams, qkv_stride_token) - 64usize];
+    ["Offset of field: RopeAppendKvParams::cos_sin_stride_row"]
+        [::std::mem::offset_of!(RopeAppendKvParams, cos_sin_stride_row) - 72usize];
+    ["Offset of field: RopeAppendKvParams::q_out_stride_token"]
+        [::std::mem::offset_of!(RopeAppendKvParams, q_out_stride_token) - 80usize];
+    ["Offset of field: RopeAppendKvParams::q_out_stride_head"]
+        [::std::mem::offset_of!(RopeAppendKvParams, q_out_stride_head) - 88usize];
+    ["Offset of field: RopeAppendKvParams::k_stride_page"]
+        [::std::mem::offset_of!(RopeAppendKvParams, k_stride_page) - 96usize];
+    ["Offset of field: RopeAppendKvParams::k_stride_slot"]
+        [::std::mem::offset_of!(RopeAppendKvParams, k_stride_slot) - 104usize];
+    ["Offset of field: RopeAppendKvParams::k_stride_head"]
+        [::std::mem::offset_of!(RopeAppendKvParams, k_stride_head) - 112usize];
+    ["Offset of field: RopeAppendKvParams::v_stride_page"]
+        [::std::mem::offset_of!(RopeAppendKvParams, v_stride_page) - 120usize];
+    ["Offset of field: RopeAppendKvParams::v_stride_slot"]
+        [::std::mem::offset_of!(RopeAppendKvParams, v_stride_slot) - 128usize];
+    ["Offset of field: RopeAppendKvParams::v_stride_head"]
+        [::std::mem::offset_of!(RopeAppendKvParams, v_stride_head) - 136usize];
+    ["Offset of field: RopeAppendKvParams::num_tokens"]
+        [::std::mem::offset_of!(RopeAppendKvParams, num_tokens) - 144usize];
+    ["Offset of field: RopeAppendKvParams::num_q_heads"]
+        [::std::mem::offset_of!(RopeAppendKvParams, num_q_heads) - 148usize];
+    ["Offset of field: RopeAppendKvParams::num_kv_heads"]
+        [::std::mem::offset_of!(RopeAppendKvParams, num_kv_heads) - 152usize];
+    ["Offset of field: RopeAppendKvParams::head_dim"]
+        [::std::mem::offset_of!(RopeAppendKvParams, head_dim) - 156usize];
+    ["Offset of field: RopeAppendKvParams::num_positions"]
+        [::std::mem::offset_of!(RopeAppendKvParams, num_positions) - 160usize];
+    ["Offset of field: RopeAppendKvParams::page_size"]
+        [::std::mem::offset_of!(RopeAppendKvParams, page_size) - 164usize];
+    ["Offset of field: RopeAppendKvParams::num_pages"]
+        [::std::mem::offset_of!(RopeAppendKvParams, num_pages) - 168usize];
+    ["Offset of field: RopeAppendKvParams::padding"]
+        [::std::mem::offset_of!(RopeAppendKvParams, padding) - 172usize];
+};
+#[doc = " Parameters of `attention_prefill` and `attention_decode`: causal attention of a ragged batch."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct AttentionParams {
+    #[doc = " `[num_tokens, num_q_heads, head_dim]`."]
+    pub q: u64,
+    #[doc = " Keys `[num_pages, page_size, num_kv_heads, head_dim]` by the strides below; without a page\n table\n `[rows, num_kv_heads, head_dim]`, a row being a slot."]
+    pub k: u64,
+    #[doc = " Values, likewise."]
+    pub v: u64,
+    #[doc = " `[num_tokens, num_q_heads, head_dim]`: the result. With splits, f32\n `[max_splits, num_seqs * max_q_len, num_q_heads, head_dim]`, contiguous: the result over each\n split's keys; query `j` of sequence `first_seq + i` has row `i * max_q_len + j`."]
+    pub out: u64,
+    #[doc = " f32 `[num_tokens, num_q_heads]`: natural logarithm of the sum of exponentials; 0 for none.\n With splits, f32 `[max_splits, num_seqs * max_q_len, num_q_heads]`, contiguous; -inf where\n there is no query or it sees no key of a split, and its part of `out` is then left as it was.\n In front of it, i32 `[num_seqs, 2]`: where each sequence's queries begin, and how many they\n are, bounded."]
+    pub lse: u64,
+    #[doc = " i32 `[batch + 1]`: where each sequence's queries begin."]
+    pub q_indptr: u64,
+    #[doc = " i32 `[batch]`: keys of each sequence."]
+    pub kv_len: u64,
+    #[doc = " i32 `[batch, max_pages]`: pages of each sequence; 0 where keys are contiguous."]
+    pub page_table: u64,
+    #[doc = " i32 `[batch + 1]`: where each sequence's keys begin, where they are contiguous; else 0."]
+    pub kv_indptr: u64,
+    #[doc = " u32 `[1]`: receives DEVICE_ERROR bits by an atomic or; 0 for none."]
+    pub error: u64,
+    #[doc = " Elements from one token of `q` to the next."]
+    pub q_stride_token: i64,
+    #[doc = " Elements from one head of `q` to the next."]
+    pub q_stride_head: i64,
+    #[doc = " Elements from one token of `out` to the next."]
+    pub out_stride_token: i64,
+    #[doc = " Elements from one head of `out` to the next."]
+    pub out_stride_head: i64,
+    #[doc = " Elements from one token of `lse` to the next."]
+    pub lse_stride_token: i64,
+    #[doc = " Elements from one page of keys to the next."]
+    pub k_stride_page: i64,
+    #[doc = " Elements from one token of a page to the next."]
+    pub k_stride_slot: i64,
+    #[doc = " Elements from one head of a token to the next."]
+    pub k_stride_head: i64,
+    #[doc = " Elements from one page of values to the next."]
+    pub v_stride_page: i64,
+    #[doc = " Elements from one token of a page to the next."]
+    pub v_stride_slot: i64,
+    #[doc = " Elements from one head of a token to the next."]
+    pub v_stride_head: i64,
+    #[doc = " Elements from one sequence's pages to the next's."]
+    pub page_table_stride_seq: i64,
+    #[doc = " Rows of `q`."]
+    pub num_tokens: i32,
+    #[doc = " Key and value heads."]
+    pub num_kv_heads: i32,
+    #[doc = " Query heads of a key/value head."]
+    pub group: i32,
+    #[doc = " The first sequence."]
+    pub first_seq: i32,
+    #[doc = " How many sequences."]
+    pub num_seqs: i32,
+    #[doc = " Most queries of a sequence."]
+    pub max_q_len: i32,
+    #[doc = " Most keys of a sequence."]
+    pub max_kv_len: i32,
+    #[doc = " Tokens a page: a power of two."]
+    pub page_size: i32,
+    #[doc = " Pages of the cache; rows of `k` where keys are contiguous."]
+    pub num_pages: i32,
+    #[doc = " Pages that the table has for a sequence."]
+    pub max_pages: i32,
+    #[doc = " Most splits of a sequence's keys; 1 writes the result itself."]
+    pub max_splits: i32,
+    #[doc = " Keys of a split where their number is fixed (batch-invariant mode); 0 has the kernel choose."]
+    pub split_keys: i32,
+    #[doc = " softmax_scale * log2(e)."]
+    pub softmax_scale_log2: f32,
+    #[doc = " Zero."]
+    pub padding: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of AttentionParams"][::std::mem::size_of::<AttentionParams>() - 232usize];
+    ["Alignment of AttentionParams"][::std::mem::align_of::<AttentionParams>() - 8usize];
+    ["Offset of field: AttentionParams::q"][::std::mem::offset_of!(AttentionParams, q) - 0usize];
+    ["Offset of field: AttentionParams::k"][::std::mem::offset_of!(AttentionParams, k) - 8usize];
+    ["Offset of field: AttentionParams::v"][::std::mem::offset_of!(AttentionParams, v) - 16usize];
+    ["Offset of field: AttentionParams::out"][::std::mem::offset_of!(AttentionParams, out) - 24usize];
+    ["Offset of field: AttentionParams::lse"][::std::mem::offset_of!(AttentionParams, lse) - 32usize];
+    ["Offset of field: AttentionParams::q_indptr"]
+        [::std::mem::offset_of!(AttentionParams, q_indptr) - 40usize];
+    ["Offset of field: AttentionParams::kv_len"][::std::mem::offset_of!(AttentionParams, kv_len) - 48usize];
+    ["Offset of field: AttentionParams::page_table"]
+        [::std::mem::offset_of!(AttentionParams, page_table) - 56usize];
+    ["Offset of field: AttentionParams::kv_indptr"]
+        [::std::mem::offset_of!(AttentionParams, kv_indptr) - 64usize];
+    ["Offset of field: AttentionParams::error"][::std::mem::offset_of!(AttentionParams, error) - 72usize];
+    ["Offset of field: AttentionParams::q_stride_token"]
+        [::std::mem::offset_of!(AttentionParams, q_stride_token) - 80usize];
+    ["Offset of field: AttentionParams::q_stride_head"]
+        [::std::mem::offset_of!(AttentionParams, q_stride_head) - 88usize];
+    ["Offset of field: AttentionParams::out_stride_token"]
+        [::std::mem::offset_of!(AttentionParams, out_stride_token) - 96usize];
+    ["Offset of field: AttentionParams::out_stride_head"]
+        [::std::mem::offset_of!(AttentionParams, out_stride_head) - 104usize];
+    ["Offset of field: AttentionParams::lse_stride_token"]
+        [::std::mem::offset_of!(AttentionParams, lse_stride_token) - 112usize];
+    ["Offset of field: AttentionParams::k_stride_page"]
+        [::std::mem::offset_of!(AttentionParams, k_stride_page) - 120usize];
+    ["Offset of field: AttentionParams::k_stride_slot"]
+        [::std::mem::offset_of!(AttentionParams, k_stride_slot) - 128usize];
+    ["Offset of field: AttentionParams::k_stride_head"]
+        [::std::mem::offset_of!(AttentionParams, k_stride_head) - 136usize];
+    ["Offset of field: AttentionParams::v_stride_page"]
+        [::std::mem::offset_of!(AttentionParams, v_stride_page) - 144usize];
+    ["Offset of field: AttentionParams::v_stride_slot"]
+        [::std::mem::offset_of!(AttentionParams, v_stride_slot) - 152usize];
+    ["Offset of field: AttentionParams::v_stride_head"]
+        [::std::mem::offset_of!(AttentionParams, v_stride_head) - 160usize];
+    ["Offset of field: AttentionParams::page_table_stride_seq"]
+        [::std::mem::offset_of!(AttentionParams, page_table_stride_seq) - 168usize];
+    ["Offset of field: AttentionParams::num_tokens"]
+        [::std::mem::offset_of!(AttentionParams, num_tokens) - 176usize];
+    ["Offset of field: AttentionParams::num_kv_heads"]
+        [::std::mem::offset_of!(AttentionParams, num_kv_heads) - 180usize];
+    ["Offset of field: AttentionParams::group"][::std::mem::offset_of!(AttentionParams, group) - 184usize];
+    ["Offset of field: AttentionParams::first_seq"]
+        [::std::mem::offset_of!(AttentionParams, first_seq) - 188usize];
+    ["Offset of field: AttentionParams::num_seqs"]
+        [::std::mem::offset_of!(AttentionParams, num_seqs) - 192usize];
+    ["Offset of field: AttentionParams::max_q_len"]
+        [::std::mem::offset_of!(AttentionParams, max_q_len) - 196usize];
+    ["Offset of field: AttentionParams::max_kv_len"]
+        [::std::mem::offset_of!(AttentionParams, max_kv_len) - 200usize];
+    ["Offset of field: AttentionParams::page_size"]
+        [::std::mem::offset_of!(AttentionParams, page_size) - 204usize];
+    ["Offset of field: AttentionParams::num_pages"]
+        [::std::mem::offset_of!(AttentionParams, num_pages) - 208usize];
+    ["Offset of field: AttentionParams::max_pages"]
+        [::std::mem::offset_of!(AttentionParams, max_pages) - 212usize];
+    ["Offset of field: AttentionParams::max_splits"]
+        [::std::mem::offset_of!(AttentionParams, max_splits) - 216usize];
+    ["Offset of field: AttentionParams::split_keys"]
+        [::std::mem::offset_of!(AttentionParams, split_keys) - 220usize];
+    ["Offset of field: AttentionParams::softmax_scale_log2"]
+        [::std::mem::offset_of!(AttentionParams, softmax_scale_log2) - 224usize];
+    ["Offset of field: AttentionParams::padding"]
+        [::std::mem::offset_of!(AttentionParams, padding) - 228usize];
+};
+#[doc = " Parameters of `attention_combine`: `out = sum_s exp(lse_s - lse) * partial_s` with\n `lse = log(sum_s exp(lse_s))`. The rows of the partial results are those of `out`, or, with\n `queries`, query `j` of sequence `i` is row `i * max_q_len + j` of theirs and row\n `queries[i][0] + j` of `out`: rows of other sequences are left as they are."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct AttentionCombineParams {
+    #[doc = " f32 `[num_splits, rows, num_heads, head_dim]`; not read where `partial_lse` is -inf."]
+    pub partial_out: u64,
+    #[doc = " f32 `[num_splits, rows, num_heads]`: natural logarithms."]
+    pub partial_lse: u64,
+    #[doc = " `[num_tokens, num_heads, head_dim]` in the activation type."]
+    pub out: u64,
+    #[doc = " f32 `[num_tokens, num_heads]`; 0 for none."]
+    pub lse: u64,
+    #[doc = " i32 `[num_seqs, 2]`: where each sequence's queries begin in `out`, and how many they are, as\n attention_decode has bounded them; 0 where the rows are those of `out`."]
+    pub queries: u64,
+    #[doc = " Elements from one split of `partial_out` to the next."]
+    pub partial_stride_split: i64,
+    #[doc = " Elements from one token of `partial_out` to the next."]
+    pub partial_stride_token: i64,
+    #[doc = " Elements from one head of `partial_out` to the next."]
+    pub partial_stride_head: i64,
+    #[doc = " Elements from one split of `partial_lse` to the next."]
+    pub partial_lse_stride_split: i64,
+    #[doc = " Elements from one token of `partial_lse` to the next."]
+    pub partial_lse_stride_token: i64,
+    #[doc = " Elements from one token of `out` to the next."]
+    pub out_stride_token: i64,
+    #[doc = " Elements from one head of `out` to the next."]
+    pub out_stride_head: i64,
+    #[doc = " Elements from one token of `lse` to the next."]
+    pub lse_stride_token: i64,
+    #[doc = " Parts of each output."]
+    pub num_splits: i32,
+    #[doc = " Rows of `out`."]
+    pub num_tokens: i32,
+    #[doc = " Query heads."]
+    pub num_heads: i32,
+    #[doc = " Elements of a head: a multiple of VECTOR_ELEMENTS."]
+    pub head_dim: i32,
+    #[doc = " With `queries`: how many sequences."]
+    pub num_seqs: i32,
+    #[doc = " With `queries`: most queries of a sequence."]
+    pub max_q_len: i32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of AttentionCombineParams"][::std::mem::size_of::<AttentionCombineParams>() - 128usize];
+    ["Alignment of AttentionCombineParams"][::std::mem::align_of::<AttentionCombineParams>() - 8usize];
+    ["Offset of field: AttentionCombineParams::partial_out"]
+        [::std::mem::offset_of!(AttentionCombineParams, partial_out) - 0usize];
+    ["Offset of field: AttentionCombineParams::partial_lse"]
+        [::std::mem::offset_of!(AttentionCombineParams, partial_lse) - 8usize];
+    ["Offset of field: AttentionCombineParams::out"]
+        [::std::mem::offset_of!(AttentionCombineParams, out) - 16usize];
+    ["Offset of field: AttentionCombineParams::lse"]
+        [::std::mem::offset_of!(AttentionCombineParams, lse) - 24usize];
+    ["Offset of field: AttentionCombineParams::queries"]
+        [::std::mem::offset_of!(AttentionCombineParams, queries) - 32usize];
+    ["Offset of field: AttentionCombineParams::partial_stride_split"]
+        [::std::mem::offset_of!(AttentionCombineParams, partial_stride_split) - 40usize];
+    ["Offset of field: AttentionCombineParams::partial_stride_token"]
+        [::std::mem::offset_of!(AttentionCombineParams, partial_stride_token) - 48usize];
+    ["Offset of field: AttentionCombineParams::partial_stride_head"]
+        [::std::mem::offset_of!(AttentionCombineParams, partial_stride_head) - 56usize];
+    ["Offset of field: AttentionCombineParams::partial_lse_stride_split"]
+        [::std::mem::offset_of!(AttentionCombineParams, partial_lse_stride_split) - 64usize];
+    ["Offset of field: AttentionCombineParams::partial_lse_stride_token"]
+        [::std::mem::offset_of!(AttentionCombineParams, partial_lse_stride_token) - 72usize];
+    ["Offset of field: AttentionCombineParams::out_stride_token"]
+        [::std::mem::offset_of!(AttentionCombineParams, out_stride_token) - 80usize];
+    ["Offset of field: AttentionCombineParams::out_stride_head"]
+        [::std::mem::offset_of!(AttentionCombineParams, out_stride_head) - 88usize];
+    ["Offset of field: AttentionCombineParams::lse_stride_token"]
+        [::std::mem::offset_of!(AttentionCombineParams, lse_stride_token) - 96usize];
+    ["Offset of field: AttentionCombineParams::num_splits"]
+        [::std::mem::offset_of!(AttentionCombineParams, num_splits) - 104usize];
+    ["Offset of field: AttentionCombineParams::num_tokens"]
+        [::std::mem::offset_of!(AttentionCombineParams, num_tokens) - 108usize];
+    ["Offset of field: AttentionCombineParams::num_heads"]
+        [::std::mem::offset_of!(AttentionCombineParams, num_heads) - 112usize];
+    ["Offset of field: AttentionCombineParams::head_dim"]
+        [::std::mem::offset_of!(AttentionCombineParams, head_dim) - 116usize];
+    ["Offset of field: AttentionCombineParams::num_seqs"]
+        [::std::mem::offset_of!(AttentionCombineParams, num_seqs) - 120usize];
+    ["Offset of field: AttentionCombineParams::max_q_len"]
+        [::std::mem::offset_of!(AttentionCombineParams, max_q_len) - 124usize];
+};
+#[doc = " The bias, if there is one."]
+pub const MATMUL_EPILOGUE_NONE: MatmulEpilogue = 0;
+#[doc = " The bias, then `silu(gate) * up`; rows of the weight are interleaved in blocks of\n MATMUL_SWIGLU_BLOCK: so many of gate, as many of up, and so on."]
+pub const MATMUL_EPILOGUE_SWIGLU: MatmulEpilogue = 1;
+#[doc = " What follows the sum of a matmul."]
+pub type MatmulEpilogue = ::std::os::raw::c_uint;
+#[doc = " Parameters of `matmul`: `out[m,n] = epilogue(sum_k x[m,k] * weight[n,k] + bias[n])`."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct MatmulParams {
+    #[doc = " `[m, k]` in the activation type."]
+    pub x: u64,
+    #[doc = " `[n, k]` in the activation type."]
+    pub weight: u64,
+    #[doc = " `[n]` in the activation type; 0 for none."]
+    pub bias: u64,
+    #[doc = " `[m, n]`, with MATMUL_EPILOGUE_SWIGLU `[m, n / 2]`: in the activation type, or f32 as\n `out_f32` says."]
+    pub out: u64,
+    #[doc = " Elements from one row of `x` to the next."]
+    pub x_stride_row: i64,
+    #[doc = " Elements from one row of `weight` to the next."]
+    pub weight_stride_row: i64,
+    #[doc = " Elements from one row of `out` to the next."]
+    pub out_stride_row: i64,
+    #[doc = " Rows of `x`: tokens."]
+    pub m: i32,
+    #[doc = " Rows of `weight`."]
+    pub n: i32,
+    #[doc = " Elements of the inner dimension: a multiple of VECTOR_ELEMENTS."]
+    pub k: i32,
+    #[doc = " One of MatmulEpilogue."]
+    pub epilogue: u32,
+    #[doc = " 1 where `out` is f32."]
+    pub out_f32: u32,
+    #[doc = " Zero."]
+    pub padding: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of MatmulParams"][::std::mem::size_of::<MatmulParams>() - 80usize];
+    ["Alignment of MatmulParams"][::std::mem::align_of::<MatmulParams>() - 8usize];
+    ["Offset of field: MatmulParams::x"][::std::mem::offset_of!(MatmulParams, x) - 0usize];
+    ["Offset of field: MatmulParams::weight"][::std::mem::offset_of!(MatmulParams, weight) - 8usize];
+    ["Offset of field: MatmulParams::bias"][::std::mem::offset_of!(MatmulParams, bias) - 16usize];
+    ["Offset of field: MatmulParams::out"][::std::mem::offset_of!(MatmulParams, out) - 24usize];
+    ["Offset of field: MatmulParams::x_stride_row"]
+        [::std::mem::offset_of!(MatmulParams, x_stride_row) - 32usize];
+    ["Offset of field: MatmulParams::weight_stride_row"]
+        [::std::mem::offset_of!(MatmulParams, weight_stride_row) - 40usize];
+    ["Offset of field: MatmulParams::out_stride_row"]
+        [::std::mem::offset_of!(MatmulParams, out_stride_row) - 48usize];
+    ["Offset of field: MatmulParams::m"][::std::mem::offset_of!(MatmulParams, m) - 56usize];
+    ["Offset of field: MatmulParams::n"][::std::mem::offset_of!(MatmulParams, n) - 60usize];
+    ["Offset of field: MatmulParams::k"][::std::mem::offset_of!(MatmulParams, k) - 64usize];
+    ["Offset of field: MatmulParams::epilogue"][::std::mem::offset_of!(MatmulParams, epilogue) - 68usize];
+    ["Offset of field: MatmulParams::out_f32"][::std::mem::offset_of!(MatmulParams, out_f32) - 72usize];
+    ["Offset of field: MatmulParams::padding"][::std::mem::offset_of!(MatmulParams, padding) - 76usize];
+};
+#[doc = " Parameters of `sample`: chooses a token from each row of logits."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct SampleParams {
+    #[doc = " f32 `[num_rows, vocab_size]`."]
+    pub logits: u64,
+    #[doc = " SampleRow `[num_rows]`."]
+    pub rows: u64,
+    #[doc = " u32 `[num_seen, ceil(vocab_size / 32)]`: bitmaps of seen tokens, to which the sampled ones are\n added."]
+    pub seen: u64,
+    #[doc = " i32 `[num_rows]`: the token; -1 where no logit is above -inf."]
+    pub out: u64,
+    #[doc = " u32 `[1]`: receives DEVICE_ERROR bits by an atomic or; 0 for none."]
+    pub error: u64,
+    #[doc = " Elements from one row of `logits` to the next."]
+    pub logits_stride_row: i64,
+    #[doc = " Elements from one row of `seen` to the next."]
+    pub seen_stride_row: i64,
+    #[doc = " Rows of `logits`."]
+    pub num_rows: i32,
+    #[doc = " Elements of a row."]
+    pub vocab_size: i32,
+    #[doc = " Rows of `seen`."]
+    pub num_seen: i32,
+    #[doc = " Zero."]
+    pub padding: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of SampleParams"][::std::mem::size_of::<SampleParams>() - 72usize];
+    ["Alignment of SampleParams"][::std::mem::align_of::<SampleParams>() - 8usize];
+    ["Offset of field: SampleParams::logits"][::std::mem::offset_of!(SampleParams, logits) - 0usize];
+    ["Offset of field: SampleParams::rows"][::std::mem::offset_of!(SampleParams, rows) - 8usize];
+    ["Offset of field: SampleParams::seen"][::std::mem::offset_of!(SampleParams, seen) - 16usize];
+    ["Offset of field: SampleParams::out"][::std::mem::offset_of!(SampleParams, out) - 24usize];
+    ["Offset of field: SampleParams::error"][::std::mem::offset_of!(SampleParams, error) - 32usize];
+    ["Offset of field: SampleParams::logits_stride_row"]
+        [::std::mem::offset_of!(SampleParams, logits_stride_row) - 40usize];
+    ["Offset of field: SampleParams::seen_stride_row"]
+        [::std::mem::offset_of!(SampleParams, seen_stride_row) - 48usize];
+    ["Offset of field: SampleParams::num_rows"][::std::mem::offset_of!(SampleParams, num_rows) - 56usize];
+    ["Offset of field: SampleParams::vocab_size"][::std::mem::offset_of!(SampleParams, vocab_size) - 60usize];
+    ["Offset of field: SampleParams::num_seen"][::std::mem::offset_of!(SampleParams, num_seen) - 64usize];
+    ["Offset of field: SampleParams::padding"][::std::mem::offset_of!(SampleParams, padding) - 68usize];
 };

@@ -177,6 +177,18 @@ impl Layout {
         Ok(rows)
     }
 
+    /// The first `n` elements of each row: rows that are stored with something behind them.
+    pub fn columns(&self, n: usize) -> Result<Self> {
+        match self.shape().last() {
+            Some(&width) if n <= width => {
+                let mut columns = *self;
+                columns.dims[self.rank - 1] = n;
+                Ok(columns)
+            }
+            _ => Err(Error::argument("columns", "n", format!("within {self:?}"), n)),
+        }
+    }
+
     /// The same contiguous elements under another shape.
     pub fn reshape(&self, shape: &[usize]) -> Result<Self> {
         let mut layout = Layout::contiguous(shape)?;
@@ -284,9 +296,46 @@ impl<'a, T> View<'a, T> {
         Ok(View { layout: self.layout.rows(range)?, ..*self })
     }
 
+    /// The first `n` elements of each row.
+    pub fn columns(&self, n: usize) -> Result<View<'a, T>> {
+        Ok(View { layout: self.layout.columns(n)?, ..*self })
+    }
+
     /// The same contiguous elements under another shape.
     pub fn reshape(&self, shape: &[usize]) -> Result<View<'a, T>> {
         Ok(View { layout: self.layout.reshape(shape)?, ..*self })
+    }
+
+    /// The bytes of this view from `offset` on as a tensor of another element type: several arrays in one buffer. The bytes
+    /// stand without gaps, and `offset` is a multiple of the new type's size.
+    pub fn reinterpret(&self, offset: usize, dtype: DType, shape: &[usize]) -> Result<View<'a, T>> {
+        let error = || {
+            let expected =
+                format!("a part of {:?} in {}, at a multiple of {}", self.layout, self.dtype, dtype.size());
+            Error::argument(
+                "reinterpret",
+                "offset",
+                expected,
+                format!("{shape:?} in {dtype} at byte {offset}"),
+            )
+        };
+        let layout = Layout::contiguous(shape)?;
+        let bytes = |layout: &Layout, dtype: DType| layout.num_elements().checked_mul(dtype.size());
+        let end = bytes(&layout, dtype).and_then(|bytes| offset.checked_add(bytes));
+        let fits = end.zip(bytes(&self.layout, self.dtype)).is_some_and(|(end, bytes)| end <= bytes);
+        let start =
+            self.layout.offset().checked_mul(self.dtype.size()).and_then(|start| start.checked_add(offset));
+        match start {
+            Some(start) if fits && self.layout.is_contiguous() && start.is_multiple_of(dtype.size()) => {
+                let strides = layout.strides();
+                Ok(View {
+                    buffer: self.buffer,
+                    dtype,
+                    layout: Layout::strided(shape, strides, start / dtype.size())?,
+                })
+            }
+            _ => Err(error()),
+        }
     }
 }
 
@@ -320,6 +369,11 @@ impl<'a, T> ViewMut<'a, T> {
     /// The part with outermost indices in `range`.
     pub fn rows(self, range: Range<usize>) -> Result<ViewMut<'a, T>> {
         Ok(ViewMut { layout: self.layout.rows(range)?, ..self })
+    }
+
+    /// The first `n` elements of each row.
+    pub fn columns(self, n: usize) -> Result<ViewMut<'a, T>> {
+        Ok(ViewMut { layout: self.layout.columns(n)?, ..self })
     }
 
     /// The same contiguous elements under another shape.
@@ -387,4 +441,45 @@ pub struct HostTensor {
     pub shape: Vec<usize>,
     /// The elements, little-endian: `shape` times the size of `dtype` bytes.
     pub data: Bytes,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_leave_the_padding_behind() {
+        let mut tensor = Tensor::new((), DType::F32, &[5, 8]).unwrap();
+        let head = tensor.head(3).unwrap().columns(7).unwrap();
+        assert_eq!(
+            (head.shape(), head.layout.strides(), head.layout.extent()),
+            (&[3, 7][..], &[8, 1][..], 23)
+        );
+        assert!(
+            !head.layout.is_contiguous()
+                && tensor.head(1).unwrap().columns(7).unwrap().layout.is_contiguous()
+        );
+        assert_eq!(
+            tensor.view_mut().columns(8).unwrap().layout,
+            *tensor.view().columns(8).as_ref().map(|v| &v.layout).unwrap()
+        );
+        let error = tensor.view().columns(9).unwrap_err().to_string();
+        assert_eq!(error, "columns: n: expected within [5, 8], got 9");
+    }
+
+    #[test]
+    fn arrays_of_several_types_share_a_buffer() {
+        let bytes = Tensor::new((), DType::U8, &[64]).unwrap();
+        let part = bytes.view().rows(16..64).unwrap().reinterpret(8, DType::I64, &[5]).unwrap();
+        assert_eq!((part.dtype, part.layout.offset(), part.layout.extent()), (DType::I64, 3, 8));
+        for (offset, dtype, shape) in [
+            (4, DType::I64, &[2][..]),
+            (0, DType::I32, &[4, 5]),
+            (60, DType::I32, &[2]),
+            (usize::MAX, DType::U8, &[1]),
+        ] {
+            let error = bytes.view().reinterpret(offset, dtype, shape).unwrap_err().to_string();
+            assert!(error.starts_with("reinterpret: offset: expected a part of [64] in u8"), "{error}");
+        }
+    }
 }

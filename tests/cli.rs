@@ -5,10 +5,14 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use crate::common::TempDir;
+#[cfg(feature = "sim")]
+use crate::common::golden::with_heads_of_32;
 
 fn program(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_llama-kernels"));
     command.args(args).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    // `--device auto` is the CPU in these tests, on machines with a GPU as well.
+    command.env("CUDA_VISIBLE_DEVICES", "");
     command
 }
 
@@ -124,9 +128,10 @@ fn errors_name_the_option_or_the_file() {
         let name = option.trim_start_matches('-').replace('-', "_");
         fails(&[&prompt[..], &[&format!("{option}={value}")]].concat(), &[&name, value]);
     }
-    for device in ["cuda", "cuda:1", "sim"] {
-        fails(&[&prompt[..], &["--device", device]].concat(), &["--device", "--device cpu"]);
-    }
+    fails(
+        &[&prompt[..], &["--device", "cuda:4096"]].concat(),
+        &["--device cuda:4096", "--device cpu runs on every machine"],
+    );
     fails(
         &["generate", "--model", "tests/golden/f16", "--prompt", "x"],
         &["tests/golden/f16/tokenizer.json"],
@@ -194,7 +199,18 @@ fn info_shows_what_a_model_is_and_needs() {
     let output = run(&["info", "--model", "assets/demo-model"]);
     let text = stdout(&output);
     assert!(output.status.success(), "{}", stderr(&output));
-    for part in ["parameters", "KV cache", "per 1K tokens", "add_rms_norm", "attention_decode", "llama3"] {
+    for part in [
+        "parameters",
+        "KV cache",
+        "per 1K tokens",
+        "llama3",
+        "plans         in bf16 on",
+        "one token after 1023 others",
+        "attention_decode: attention_decode_bf16_hd64_",
+        "a prompt of 1024 tokens",
+        "attention_prefill: attention_prefill_bf16_hd64 grid",
+        "lm_head         matmul: ",
+    ] {
         assert!(text.contains(part), "{text} does not show {part:?}");
     }
     let output = run(&["info"]);
@@ -215,6 +231,56 @@ fn a_reader_that_goes_away_is_no_error() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(!stderr(&output).contains("panic"), "{}", stderr(&output));
+}
+
+/// The tokens of the CPU in f32, which bf16 does not change here; the device is named, and how much it launched.
+#[cfg(feature = "sim")]
+#[test]
+#[cfg_attr(not(kernels_built), ignore = "the CUDA kernels were not built: there is no nvcc")]
+fn the_simulated_gpu_generates_what_the_cpu_generates() {
+    let options = ["--prompt", "Once there was", "--max-tokens", "8"];
+    let on = |device: &str, more: &[&str]| generate(&[&options[..], &["--device", device], more].concat());
+    let (cpu, sim) = (on("cpu", &[]), on("sim:8.6", &[]));
+    assert!(sim.status.success(), "{}", stderr(&sim));
+    assert_eq!(stdout(&sim), stdout(&cpu));
+    let report = stderr(&sim);
+    let (_, launches) = report.trim_end().rsplit_once("; simulated GPU 8.6, ").unwrap();
+    let launches: u64 = launches.strip_suffix(" kernel launches").unwrap().parse().unwrap();
+
+    let object = |output: &Output| serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap();
+    let (cpu, sim) = (object(&on("cpu", &["--json"])), object(&on("sim:8.6", &["--json"])));
+    assert_eq!(sim["tokens"], cpu["tokens"]);
+    assert_eq!((&sim["device"], &sim["kernel_launches"]), (&"simulated GPU 8.6".into(), &launches.into()));
+    assert_eq!(cpu.get("kernel_launches"), None);
+}
+
+#[cfg(feature = "sim")]
+#[test]
+#[cfg_attr(not(kernels_built), ignore = "the CUDA kernels were not built: there is no nvcc")]
+fn logits_of_the_simulated_gpu_and_what_it_says_of_them() {
+    let folder = TempDir::new();
+    let file = folder.path().join("logits.safetensors");
+    let args = ["logits", "--tokens", "1,2,3", "--device", "sim", "--out", file.to_str().unwrap(), "--model"];
+    let output = run(&[&args[..], &["tests/golden/f32"]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(
+        stderr(&output).trim_end(),
+        "note: the checkpoint is in f32; simulated GPU 8.0 computes in bf16"
+    );
+    let bytes = std::fs::read(&file).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(tensors.tensor("logits").unwrap().shape(), [3, 96]);
+
+    let model = TempDir::new();
+    with_heads_of_32(&model);
+    fails(
+        &[&args[..], &[model.path().to_str().unwrap()]].concat(),
+        &["head_dim 32 on a GPU is not supported", "--device cpu"],
+    );
+    fails(
+        &[&args[..], &["tests/golden/f16", "--activations", "native"]].concat(),
+        &["--activations: for the CPU alone"],
+    );
 }
 
 #[cfg(feature = "kernels")]
@@ -243,7 +309,7 @@ fn check_says_of_every_case_what_came_of_it() {
     assert_eq!(std::fs::read_to_string(&launches).unwrap(), format!("{number}\tsimulated GPU 8.6\n"));
     fails(
         &["check", "--device", "sim", "--op", "attention"],
-        &["--op: expected embed, rms_norm, add_rms_norm, silu_and_mul, got attention"],
+        &["--op: expected embed, rms_norm, add_rms_norm, silu_and_mul, ", ", got attention"],
     );
     fails(
         &["check", "--device", "cpu"],
@@ -255,7 +321,33 @@ fn check_says_of_every_case_what_came_of_it() {
 #[test]
 fn what_has_no_clock_is_not_timed() {
     fails(&["time", "--device", "sim"], &["simulated GPU 8.0 has no clock"]);
-    fails(&["time", "--device", "sim", "--op", "matmul"], &["--op: expected embed, rms_norm,", "got matmul"]);
+    fails(
+        &["time", "--device", "sim", "--op", "attention"],
+        &["--op: expected embed, rms_norm,", "got attention"],
+    );
+}
+
+#[cfg(feature = "kernels")]
+#[test]
+fn what_would_be_timed_is_listed_without_a_gpu() {
+    let list = |arguments: &[&str]| {
+        let output = run(&[&["time", "--list"], arguments].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        stdout(&output)
+    };
+    let all = list(&[]);
+    let mut lines = all.lines();
+    assert_eq!(
+        lines.next(),
+        Some("bf16, planned for 132 multiprocessors and 227 KB of shared memory a block")
+    );
+    assert!(lines.all(|line| line.contains(" grid ") && line.contains("=") && line.ends_with(')')), "{all}");
+    let norms = list(&["--op", "rms_norm", "--dtype", "f16"]);
+    assert!(norms.starts_with("f16, ") && norms.lines().count() == 15, "{norms}");
+    assert!(norms.lines().skip(1).all(|line| line.starts_with("rms_norm ")), "{norms}");
+    assert!(norms.contains("rms_norm: rms_norm_f16 grid 8192x1x1 of 256 threads"), "{norms}");
+    #[cfg(feature = "sim")]
+    assert!(list(&["--device", "sim:8.6"]).contains(" multiprocessors and 99 KB"));
 }
 
 /// Runs all probes on a simulated GPU and gives the file's text.
@@ -295,4 +387,27 @@ fn probe_writes_an_object_for_each_probe() {
         assert_eq!(sum["compute_capability"], device.trim_start_matches("sim:"));
         assert_eq!((&sum["kinds"], &sum["seed"]), (&"i32 i32".into(), &1.into()));
     }
+}
+
+#[cfg(feature = "sim")]
+#[test]
+#[cfg_attr(not(kernels_built), ignore = "the CUDA kernels were not built: there is no nvcc")]
+fn devices_are_compared_and_plans_shown_once() {
+    let args = ["compare", "--model", "assets/demo-model", "--device", "sim", "--prompt", "Once there was"];
+    let output = program(&[&args[..], &["--max-tokens", "4"]].concat())
+        .env("LLAMA_KERNELS_LOG", "plan")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = stdout(&output);
+    for part in ["CPU", "simulated GPU 8.0", "agreement: ", " of 4 tokens", "none of which broke a rule"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let plans = stderr(&output);
+    let distinct: std::collections::HashSet<&str> = plans.lines().collect();
+    assert_eq!(distinct.len(), plans.lines().count(), "{plans}");
+    for part in ["matmul: matmul_stream_bf16_m8 grid ", "attention_decode: ", ", tile ", "sample: ", " ("] {
+        assert!(plans.contains(part), "{part}: {plans}");
+    }
+    fails(&[&args[..], &["--max-tokens", "100000"]].concat(), &["--max-tokens", "context of 2048"]);
 }

@@ -12,6 +12,8 @@ mod common;
 mod forward;
 #[cfg(feature = "model")]
 mod golden;
+#[cfg(all(feature = "model", feature = "sim"))]
+mod gpu_forward;
 #[cfg(feature = "model")]
 mod model;
 #[cfg(feature = "model")]

@@ -11,10 +11,15 @@
   static_assert(alignof(type) == 8, #type " has another alignment"); \
   static_assert(offsetof(type, last_field) == last_offset, #type " has hidden padding")
 
-ASSERT_LAYOUT(EmbedParams, 64, padding, 60);
+ASSERT_LAYOUT(EmbedParams, 64, error_bit, 60);
 ASSERT_LAYOUT(RmsNormParams, 56, padding, 52);
 ASSERT_LAYOUT(AddRmsNormParams, 72, padding, 68);
 ASSERT_LAYOUT(SiluAndMulParams, 40, intermediate, 36);
 ASSERT_LAYOUT(SampleRow, 48, position, 40);
+ASSERT_LAYOUT(RopeAppendKvParams, 176, padding, 172);
+ASSERT_LAYOUT(AttentionParams, 232, padding, 228);
+ASSERT_LAYOUT(AttentionCombineParams, 128, max_q_len, 124);
+ASSERT_LAYOUT(MatmulParams, 80, padding, 76);
+ASSERT_LAYOUT(SampleParams, 72, padding, 68);
 
 #undef ASSERT_LAYOUT

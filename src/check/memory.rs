@@ -57,6 +57,11 @@ impl Operand {
         Operand { expected: Some(expected), ..Operand::input(name, dtype, shape, content) }
     }
 
+    /// Memory that a call may write as it likes: poisoned before, not looked at after.
+    pub fn scratch(name: &'static str, bytes: usize) -> Self {
+        Operand { content: None, ..Operand::input(name, DType::U8, &[bytes], Vec::new()) }
+    }
+
     /// With so many elements between the end of a row and the next.
     pub fn with_gap(mut self, elements: usize) -> Self {
         self.stride += elements;

@@ -5,10 +5,18 @@
 //! simulated GPU it runs under several seeds, in turn with guards and in memory that is exactly as long as its tensors and
 //! uninitialised where the operation must not look.
 
+mod attention;
+mod attention_combine;
+mod attention_decode;
+mod attention_prefill;
 mod embed;
+mod gather_rows;
+mod matmul;
 mod memory;
 mod norm;
 mod problem;
+mod rope_append_kv;
+mod sample;
 mod silu_and_mul;
 #[cfg(all(test, feature = "sim"))]
 mod tests;
@@ -103,7 +111,19 @@ impl fmt::Debug for Case {
 
 /// All cases of all operations.
 pub fn cases() -> Vec<Case> {
-    [embed::cases(), norm::cases(), silu_and_mul::cases()].into_iter().flatten().collect()
+    let operations = [
+        embed::cases(),
+        norm::cases(),
+        silu_and_mul::cases(),
+        rope_append_kv::cases(),
+        gather_rows::cases(),
+        matmul::cases(),
+        sample::cases(),
+        attention_prefill::cases(),
+        attention_decode::cases(),
+        attention_combine::cases(),
+    ];
+    operations.into_iter().flatten().collect()
 }
 
 /// Loads all kernels, so that a case measures none of that.

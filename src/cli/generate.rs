@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Result, bail};
 use llama_kernels::Error;
 use llama_kernels::backend::Backend;
+use llama_kernels::device::DeviceChoice;
 use llama_kernels::model::chat::Message;
 use llama_kernels::model::checkpoint::Checkpoint;
 use llama_kernels::model::config::GenerationDefaults;
@@ -15,7 +16,7 @@ use llama_kernels::model::generate::{Generation, GenerationOptions, Session};
 use llama_kernels::model::sampling::SamplingOptions;
 use llama_kernels::model::tokenizer::Tokenizer;
 
-use super::device;
+use super::device::{self, Job};
 use super::interrupt::{self, Work};
 use super::options::GenerateArgs;
 use super::progress::ProgressBar;
@@ -24,37 +25,45 @@ use super::progress::ProgressBar;
 const CONVERSATION: usize = 8192;
 
 pub fn run(args: &GenerateArgs) -> Result<()> {
-    let backend = device::cpu(&args.model)?;
-    let checkpoint = device::open_checkpoint(&args.model)?;
-    let tokenizer = Tokenizer::load(&args.model.model, checkpoint.config())?;
-    let defaults = GenerationDefaults::load(&args.model.model)?;
-    let options = generation_options(args, &checkpoint, &defaults);
-    options.sampling.check()?;
+    device::run(&args.model, DeviceChoice::Cpu, Generate(args)).map(drop)
+}
 
-    interrupt::install();
-    let mut messages: Vec<Message> = args.system.iter().map(|text| Message::new("system", text)).collect();
-    match (&args.prompt, args.chat) {
-        (Some(text), chat) => {
-            let prompt = if chat {
-                messages.push(Message::new("user", text));
-                tokenizer.encode_chat(&messages)?
-            } else {
-                tokenizer.encode_prompt(text)?
-            };
-            let context = checkpoint.config().context;
-            if prompt.len() > context {
-                return Err(Error::ContextTooLong { tokens: prompt.len(), context }.into());
+struct Generate<'a>(&'a GenerateArgs);
+
+impl Job for Generate<'_> {
+    fn run<B: Backend>(self, backend: B, checkpoint: &Checkpoint) -> Result<()> {
+        let Generate(args) = self;
+        let tokenizer = Tokenizer::load(&args.model.model, checkpoint.config())?;
+        let defaults = GenerationDefaults::load(&args.model.model)?;
+        let options = generation_options(args, checkpoint, &defaults);
+        options.sampling.check()?;
+
+        interrupt::install();
+        let mut messages: Vec<Message> =
+            args.system.iter().map(|text| Message::new("system", text)).collect();
+        match (&args.prompt, args.chat) {
+            (Some(text), chat) => {
+                let prompt = if chat {
+                    messages.push(Message::new("user", text));
+                    tokenizer.encode_chat(&messages)?
+                } else {
+                    tokenizer.encode_prompt(text)?
+                };
+                let context = checkpoint.config().context;
+                if prompt.len() > context {
+                    return Err(Error::ContextTooLong { tokens: prompt.len(), context }.into());
+                }
+                let tokens = context.min(prompt.len().saturating_add(options.max_tokens));
+                let mut model = load(backend, checkpoint, tokens)?;
+                let mut session = Session::new(&mut model)?;
+                let generation = answer(&mut session, &mut model, &tokenizer, &prompt, &options, args.json)?;
+                report(&generation, &options, args.json, model.backend())
             }
-            let tokens = context.min(prompt.len().saturating_add(options.max_tokens));
-            let mut model = load(backend, &checkpoint, tokens)?;
-            let mut session = Session::new(&mut model)?;
-            let generation = answer(&mut session, &mut model, &tokenizer, &prompt, &options, args.json)?;
-            report(&generation, &options, args.json, &model.backend().description())
-        }
-        (None, _) => {
-            let tokens = args.context.unwrap_or(CONVERSATION).min(checkpoint.config().context);
-            let model = load(backend, &checkpoint, tokens)?;
-            converse(model, &tokenizer, messages, &options, args.json)
+            (None, _) => {
+                let tokens = args.context.unwrap_or(CONVERSATION).min(checkpoint.config().context);
+                let model = load(backend, checkpoint, tokens)?;
+                converse(model, &tokenizer, messages, &options, args.json)
+            }
         }
     }
 }
@@ -135,13 +144,18 @@ fn answer<B: Backend>(
 }
 
 /// What a generation took: on stderr, or with the text as JSON on stdout.
-fn report(generation: &Generation, options: &GenerationOptions, json: bool, device: &str) -> Result<()> {
+fn report<B: Backend>(
+    generation: &Generation,
+    options: &GenerationOptions,
+    json: bool,
+    device: &B,
+) -> Result<()> {
     let computed = generation.prompt_tokens - generation.cached_tokens;
     let prompt_rate = rate(computed, generation.prompt_time);
     let decode_rate = rate(generation.tokens.len(), generation.decode_time);
     let mut stdout = std::io::stdout().lock();
     if json {
-        let object = serde_json::json!({
+        let mut object = serde_json::json!({
             "text": generation.text,
             "tokens": generation.tokens,
             "finish_reason": generation.finish_reason.to_string(),
@@ -149,21 +163,26 @@ fn report(generation: &Generation, options: &GenerationOptions, json: bool, devi
             "prompt_tokens_per_second": prompt_rate,
             "decode_tokens_per_second": decode_rate,
             "seed": options.sampling.seed,
-            "device": device,
+            "device": device.description(),
         });
+        if let Some(launches) = device.kernel_launches() {
+            object["kernel_launches"] = launches.into();
+        }
         writeln!(stdout, "{object}")?;
         return Ok(());
     }
     writeln!(stdout)?;
     stdout.flush()?;
     eprintln!(
-        "prompt: {computed} tokens, {prompt_rate:.1} tokens/s; generated: {} tokens, {decode_rate:.1} tokens/s{}; {device}",
+        "prompt: {computed} tokens, {prompt_rate:.1} tokens/s; generated: {} tokens, {decode_rate:.1} tokens/s{}; {}{}",
         generation.tokens.len(),
         if options.sampling.temperature == 0.0 {
             String::new()
         } else {
             format!("; seed {}", options.sampling.seed)
         },
+        device.description(),
+        device.kernel_launches().map_or_else(String::new, |n| format!(", {n} kernel launches")),
     );
     Ok(())
 }
@@ -184,7 +203,6 @@ fn converse<B: Backend>(
     if interactive {
         eprintln!("Ctrl-C ends an answer, Ctrl-D the conversation.");
     }
-    let device = model.backend().description();
     let mut session = Session::new(&mut model)?;
     let mut line = String::new();
     loop {
@@ -209,7 +227,7 @@ fn converse<B: Backend>(
             );
         }
         let generation = answer(&mut session, &mut model, tokenizer, &prompt, options, json)?;
-        report(&generation, options, json, &device)?;
+        report(&generation, options, json, model.backend())?;
         messages.push(Message::new("assistant", &generation.text));
     }
 }

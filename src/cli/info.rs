@@ -6,12 +6,12 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use llama_kernels::backend::Backend;
 use llama_kernels::model::checkpoint::Checkpoint;
-use llama_kernels::model::config::{Config, RopeScaling};
-use llama_kernels::plan;
+use llama_kernels::model::config::RopeScaling;
 use llama_kernels::reference::{Activations, Cpu};
 use llama_kernels::tensor::DType;
 
 use super::options::InfoArgs;
+use super::plans;
 use super::progress::bytes;
 
 pub fn run(args: &InfoArgs) -> Result<()> {
@@ -71,7 +71,7 @@ fn compiled() -> String {
     match (registry::architectures(), registry::cuda_version()) {
         (Ok(architectures), Ok((major, minor))) => format!(
             "{} CUDA kernels for sm_{}, newer devices through PTX; compiled by CUDA {major}.{minor}",
-            plan::Kernel::ALL.len(),
+            llama_kernels::plan::Kernel::ALL.len(),
             architectures.join(", sm_")
         ),
         (Err(error), _) | (_, Err(error)) => error.to_string(),
@@ -115,7 +115,7 @@ fn model(folder: &Path) -> Result<String> {
         bytes(checkpoint.weight_bytes()),
         bytes(cache),
     );
-    Ok(head + &kernels(config, activations))
+    Ok(head + &format!("kernels       {}\n", compiled()) + &plans::text(config, activations))
 }
 
 fn scaling(scaling: &RopeScaling) -> String {
@@ -133,42 +133,6 @@ fn scaling(scaling: &RopeScaling) -> String {
         }
         other => format!(", {other:?}"),
     }
-}
-
-/// Which CUDA kernel each operation of a decode step has.
-fn kernels(config: &Config, dtype: DType) -> String {
-    let hidden = config.hidden_size;
-    let none = || "no CUDA kernel yet: the CPU reference".to_string();
-    let planned = |launch: llama_kernels::Result<Option<plan::Launch>>| match launch {
-        Ok(Some(launch)) => {
-            format!("{} in blocks of {} threads", launch.kernel.name(), launch.block.iter().product::<u32>())
-        }
-        Ok(None) => none(),
-        Err(error) => format!("none: {error}"),
-    };
-    let rms_norm = || planned(plan::rms_norm(dtype, 1, hidden));
-    let add_rms_norm = || planned(plan::add_rms_norm(dtype, 1, hidden));
-    let rows = [
-        ("embed", planned(plan::embed(1, hidden))),
-        ("layer 1  rms_norm", rms_norm()),
-        ("others   add_rms_norm", add_rms_norm()),
-        ("         matmul q, k, v", none()),
-        ("         rope_append_kv", none()),
-        ("         attention_decode or attention_prefill", none()),
-        ("         matmul o", none()),
-        ("         add_rms_norm", add_rms_norm()),
-        ("         matmul gate, up with SwiGLU", none()),
-        ("         matmul down", none()),
-        ("gather_rows", none()),
-        ("add_rms_norm", add_rms_norm()),
-        ("matmul lm_head", none()),
-        ("sample", none()),
-    ];
-    let mut text = format!("operations    for one token in {dtype}; {}\n", compiled());
-    for (operation, kernel) in rows {
-        text += &format!("  {operation:<48} {kernel}\n");
-    }
-    text
 }
 
 /// 8030261248 as 8,030,261,248.

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use llama_kernels::Error;
 use llama_kernels::backend::Backend;
+use llama_kernels::device::DeviceChoice;
 use llama_kernels::model::batch::{Logits, SequenceInput};
 use llama_kernels::model::checkpoint::Checkpoint;
 use llama_kernels::model::forward::{Model, ModelOptions};
 
-use super::device;
+use super::device::{self, Job};
 use super::interrupt::{self, Work};
 use super::options::LogitsArgs;
 use super::progress::ProgressBar;
@@ -20,9 +21,15 @@ use super::progress::ProgressBar;
 const STEP_BYTES: usize = 64 << 20;
 
 pub fn run(args: &LogitsArgs) -> Result<()> {
-    let backend = device::cpu(&args.model)?;
-    let checkpoint = device::open_checkpoint(&args.model)?;
-    write(backend, &checkpoint, args)
+    device::run(&args.model, DeviceChoice::Cpu, WriteLogits(args)).map(drop)
+}
+
+struct WriteLogits<'a>(&'a LogitsArgs);
+
+impl Job for WriteLogits<'_> {
+    fn run<B: Backend>(self, backend: B, checkpoint: &Checkpoint) -> Result<()> {
+        write(backend, checkpoint, self.0)
+    }
 }
 
 fn write<B: Backend>(backend: B, checkpoint: &Checkpoint, args: &LogitsArgs) -> Result<()> {

@@ -2,12 +2,14 @@
 
 #[cfg(feature = "kernels")]
 mod check;
+mod compare;
 mod device;
 mod generate;
 mod info;
 mod interrupt;
 mod logits;
 mod options;
+mod plans;
 #[cfg(feature = "kernels")]
 mod probe;
 mod progress;
@@ -28,6 +30,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = reporting_panics(|| match &arguments.command {
         Command::Generate(args) => generate::run(args),
+        Command::Compare(args) => compare::run(args),
         Command::Logits(args) => logits::run(args),
         Command::Info(args) => info::run(args),
         #[cfg(feature = "kernels")]

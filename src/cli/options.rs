@@ -18,6 +18,8 @@ pub struct Arguments {
 pub enum Command {
     /// Generate text from a prompt, or hold a conversation
     Generate(GenerateArgs),
+    /// Continue a text on a device and on the CPU reference, and compare token by token
+    Compare(CompareArgs),
     /// Write the logits after each token of a prompt to a safetensors file
     Logits(LogitsArgs),
     /// Show devices and compiled architectures, or what a model is and needs
@@ -36,12 +38,13 @@ pub struct ModelArgs {
     /// Model folder: config.json, *.safetensors and, for text, tokenizer.json
     #[arg(long, value_name = "DIR")]
     pub model: PathBuf,
-    /// auto, cuda, cuda:N, sim or cpu
+    /// auto (the first CUDA GPU, else the CPU), cuda, cuda:N, sim, sim:8.6 or cpu
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
     /// Element type of activations and KV cache on the CPU: f32, or the checkpoint's own, which rounds as a GPU does
-    #[arg(long, value_enum, default_value_t = Activations::F32)]
-    pub activations: Activations,
+    /// [default: f32]
+    #[arg(long, value_enum)]
+    pub activations: Option<Activations>,
     /// Read the weights into memory instead of mapping their files (for files that may change meanwhile)
     #[arg(long)]
     pub no_mmap: bool,
@@ -100,6 +103,18 @@ pub struct GenerateArgs {
 }
 
 #[derive(Args)]
+pub struct CompareArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The text to continue
+    #[arg(long, value_name = "TEXT")]
+    pub prompt: String,
+    /// The most tokens to generate
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    pub max_tokens: usize,
+}
+
+#[derive(Args)]
 pub struct LogitsArgs {
     #[command(flatten)]
     pub model: ModelArgs,
@@ -133,15 +148,27 @@ pub struct CheckArgs {
 
 #[derive(Args)]
 pub struct TimeArgs {
-    /// cuda or cuda:N
-    #[arg(long, value_name = "DEVICE", default_value = "cuda")]
-    pub device: DeviceChoice,
+    /// cuda or cuda:N [default: cuda; with --list, the limits of an H200]
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<DeviceChoice>,
     /// This operation alone
     #[arg(long, value_name = "NAME")]
     pub op: Option<String>,
+    /// Element type of activations and weights
+    #[arg(long, value_enum, default_value_t = Element::Bf16)]
+    pub dtype: Element,
+    /// Print what would be measured, and how it would be launched; needs no GPU
+    #[arg(long, conflicts_with = "json")]
+    pub list: bool,
     /// File to write the results to as well
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Element {
+    Bf16,
+    F16,
 }
 
 #[derive(Args)]

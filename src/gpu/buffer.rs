@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use super::device::{Device, Driver};
+use super::graph::refuse_while_capturing;
 use crate::{Error, Result};
 
 /// Memory of a device that this library owns. It is freed when this goes, after all work that was queued until then.
@@ -16,12 +17,16 @@ pub struct Buffer {
 
 impl Buffer {
     pub(super) fn new(device: &Device, bytes: usize) -> Result<Self> {
+        refuse_while_capturing("allocating memory")?;
         let address = match device.driver() {
             _ if bytes == 0 => 0,
             Driver::Cuda(driver) => driver.allocate(bytes)?,
             #[cfg(feature = "sim")]
             Driver::Sim(driver) => driver.allocate(bytes)?,
         };
+        if bytes > 0 {
+            device.count_allocation();
+        }
         Ok(Buffer { device: device.clone(), address, bytes })
     }
 
@@ -47,6 +52,7 @@ impl Buffer {
 
     /// Waits for all work of the device and copies `bytes` to `offset`.
     pub fn write(&mut self, offset: usize, bytes: &[u8]) -> Result<()> {
+        refuse_while_capturing("writing memory")?;
         let address = self.part("write", offset, bytes.len())?;
         match self.device.driver() {
             _ if bytes.is_empty() => Ok(()),
@@ -59,6 +65,7 @@ impl Buffer {
 
     /// Waits for all work of the device and copies the bytes from `offset` on; an error if a launch before failed.
     pub fn read(&self, offset: usize, bytes: &mut [u8]) -> Result<()> {
+        refuse_while_capturing("reading memory")?;
         let address = self.part("read", offset, bytes.len())?;
         match self.device.driver() {
             _ if bytes.is_empty() => Ok(()),
@@ -71,6 +78,7 @@ impl Buffer {
 
     /// Waits for all work of the device and sets the bytes of `range` to `byte`.
     pub fn fill(&mut self, range: Range<usize>, byte: u8) -> Result<()> {
+        refuse_while_capturing("filling memory")?;
         let bytes = range.end.saturating_sub(range.start);
         let address = self.part("fill", range.start, bytes)?;
         match self.device.driver() {
@@ -102,6 +110,9 @@ impl fmt::Debug for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.device.count_free();
+        }
         let freed = match self.device.driver() {
             _ if self.bytes == 0 => Ok(()),
             // SAFETY: the memory was allocated by `new`, and a view of it borrows this buffer, so that none is left.

@@ -3,18 +3,21 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use super::graph::refuse_while_capturing;
 use crate::Result;
 use crate::plan::Kernel;
 
 /// Modules `M` by family and functions `F` by kernel.
 pub(super) struct Cache<M, F> {
-    functions: [OnceLock<F>; Kernel::ALL.len()],
+    /// One for each of [`Kernel::ALL`].
+    functions: Box<[OnceLock<F>]>,
     modules: Mutex<HashMap<&'static str, M>>,
 }
 
 impl<M, F> Cache<M, F> {
     pub fn new() -> Self {
-        Cache { functions: [const { OnceLock::new() }; Kernel::ALL.len()], modules: Mutex::default() }
+        let functions = Kernel::ALL.iter().map(|_| OnceLock::new()).collect();
+        Cache { functions, modules: Mutex::default() }
     }
 
     /// The function of `kernel`: `load` makes its family's module, `find` looks it up there. Neither runs a second time
@@ -29,6 +32,7 @@ impl<M, F> Cache<M, F> {
         if let Some(function) = slot.get() {
             return Ok(function);
         }
+        refuse_while_capturing(format_args!("loading {}", kernel.name()))?;
         // A thread that panicked while it held the lock has left the map whole.
         let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
         if !modules.contains_key(kernel.family()) {

@@ -1,6 +1,8 @@
 //! NVIDIA's driver, through cudarc. Every call's result is checked, and the context is made current before a call that
 //! needs one.
 
+mod graph;
+
 use std::ffi::{CStr, CString, c_void};
 use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +16,8 @@ use super::launch::{Grid, MAX_ARGUMENTS};
 use super::registry;
 use crate::plan::Kernel;
 use crate::{Error, Result};
+
+pub(super) use graph::{Graph, Pinned};
 
 /// Shared memory that every block may use without asking, static and dynamic together.
 const SHARED_MEMORY_WITHOUT_OPT_IN: u32 = 48 << 10;

@@ -9,6 +9,7 @@ use cudarc::driver::CudaContext;
 
 use super::buffer::Buffer;
 use super::event::Event;
+use super::graph::refuse_while_capturing;
 use super::installed::Properties;
 use super::module::Module;
 use super::stream::{Queue, Stream};
@@ -30,7 +31,14 @@ struct Shared {
     driver: Driver,
     properties: Properties,
     launches: AtomicU64,
+    allocated: AtomicU64,
+    freed: AtomicU64,
+    /// One bit for each of [`Kernel::ALL`]: whether it has been launched.
+    launched: [AtomicU64; Kernel::ALL.len().div_ceil(BITS)],
 }
+
+/// Bits of a word of [`Shared::launched`].
+const BITS: usize = u64::BITS as usize;
 
 pub(super) enum Driver {
     Cuda(cuda::Driver),
@@ -118,7 +126,10 @@ impl Device {
     }
 
     fn of(driver: Driver, properties: Properties) -> Self {
-        Device(Arc::new(Shared { driver, properties, launches: AtomicU64::new(0) }))
+        let zero = AtomicU64::default;
+        let launched = Default::default();
+        let (launches, allocated, freed) = (zero(), zero(), zero());
+        Device(Arc::new(Shared { driver, properties, launches, allocated, freed, launched }))
     }
 
     pub(super) fn driver(&self) -> &Driver {
@@ -218,6 +229,7 @@ impl Device {
 
     /// Waits for all streams; an error if one of their launches failed.
     pub fn synchronize(&self) -> Result<()> {
+        refuse_while_capturing("waiting for a device")?;
         match self.driver() {
             Driver::Cuda(driver) => driver.synchronize(),
             #[cfg(feature = "sim")]
@@ -225,13 +237,46 @@ impl Device {
         }
     }
 
-    /// Launches so far, of all streams of this device.
+    /// Launches so far, of all streams of this device; those of a graph count when it is launched.
     pub fn launches(&self) -> u64 {
         self.0.launches.load(Ordering::Relaxed)
     }
 
-    pub(super) fn count_launch(&self) {
+    /// The kernels that have been launched so far, each once, in the order of [`Kernel::ALL`].
+    pub fn launched(&self) -> Vec<Kernel> {
+        let was_launched = |kernel: &Kernel| {
+            let (word, bit) = (*kernel as usize / BITS, *kernel as usize % BITS);
+            self.0.launched.get(word).is_some_and(|word| word.load(Ordering::Relaxed) >> bit & 1 != 0)
+        };
+        Kernel::ALL.iter().copied().filter(was_launched).collect()
+    }
+
+    /// Counts a launch, of one of the crate's own kernels or of a function of the caller's.
+    pub(super) fn count_launch(&self, kernel: Option<Kernel>) {
         self.0.launches.fetch_add(1, Ordering::Relaxed);
+        if let Some(kernel) = kernel
+            && let Some(word) = self.0.launched.get(kernel as usize / BITS)
+        {
+            word.fetch_or(1 << (kernel as usize % BITS), Ordering::Relaxed);
+        }
+    }
+
+    /// How often memory of this device has been allocated.
+    pub fn allocated(&self) -> u64 {
+        self.0.allocated.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_allocation(&self) {
+        self.0.allocated.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often memory of this device has been given back: a graph that was recorded at an earlier number may use some.
+    pub fn freed(&self) -> u64 {
+        self.0.freed.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn count_free(&self) {
+        self.0.freed.fetch_add(1, Ordering::SeqCst);
     }
 }
 

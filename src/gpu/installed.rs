@@ -7,6 +7,7 @@ use cudarc::driver::sys::{self, CUdevice_attribute as Attribute};
 use cudarc::driver::{DriverError, result};
 
 use super::registry;
+use crate::plan::Limits;
 use crate::{Error, Result};
 
 /// The driver's library. cudarc panics where it is missing, so it is looked for first, under the names that cudarc
@@ -46,6 +47,13 @@ pub struct Properties {
     pub num_sms: u32,
     /// Bytes of shared memory that one block may use.
     pub shared_memory_per_block: usize,
+}
+
+impl Properties {
+    /// What a plan asks.
+    pub fn limits(&self) -> Limits {
+        Limits { num_sms: self.num_sms, shared_memory_per_block: self.shared_memory_per_block }
+    }
 }
 
 /// One CUDA device.

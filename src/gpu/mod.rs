@@ -11,12 +11,14 @@ mod cache;
 mod cuda;
 mod device;
 mod event;
+mod graph;
 mod installed;
 mod launch;
 mod module;
 pub mod registry;
 #[cfg(feature = "sim")]
 mod sim;
+mod staging;
 mod stream;
 mod view;
 
@@ -24,11 +26,13 @@ pub use buffer::Buffer;
 pub use cudarc;
 pub use device::{Device, DeviceId, LAUNCHES_VARIABLE};
 pub use event::Event;
+pub use graph::Graph;
 pub use installed::{DeviceInfo, DriverVersion, Properties, devices, driver_version};
 pub use launch::{Grid, MAX_ARGUMENTS};
 pub use module::{Function, Module};
 #[cfg(feature = "sim")]
 pub use ptx_sim;
+pub use staging::{Staging, Upload};
 pub use stream::Stream;
 pub use view::{TensorMut, TensorRef};
 
@@ -41,6 +45,8 @@ const _: fn() = || {
     is_portable::<Module>();
     is_portable::<Function>();
     is_portable::<Event>();
+    is_portable::<Graph>();
+    is_portable::<Staging>();
     is_portable::<TensorRef<'static>>();
     is_portable::<TensorMut<'static>>();
 };

@@ -110,29 +110,50 @@ pub(super) fn function(module: &ptx_sim::Module, name: &str) -> Result<ptx_sim::
     module.kernel(name).map_err(|error| simulated("find kernel", error))
 }
 
-/// Queues a launch.
-pub(super) fn launch(
-    stream: &ptx_sim::Stream,
-    kernel: &ptx_sim::Kernel,
-    grid: &Grid,
-    arguments: &[&[u8]],
-) -> Result<()> {
-    let config = LaunchConfig::new(grid.blocks, grid.threads).dynamic_shared_bytes(grid.dynamic_shared_bytes);
-    let parameters = kernel.parameters();
-    let sizes = |sizes: Vec<usize>| format!("arguments of {sizes:?} bytes");
-    let (expected, given): (Vec<usize>, Vec<usize>) = (
-        parameters.iter().map(|parameter| parameter.size as usize).collect(),
-        arguments.iter().map(|argument| argument.len()).collect(),
-    );
-    if expected != given {
-        return Err(Error::argument("launch", "arguments", sizes(expected), sizes(given)));
+/// What a stream does, as a graph keeps it.
+#[derive(Clone)]
+pub(super) enum Operation {
+    Launch { kernel: ptx_sim::Kernel, config: LaunchConfig, parameters: Vec<u8> },
+    Copy { to: u64, from: u64, bytes: u64 },
+    Fill { address: u64, byte: u8, bytes: u64 },
+}
+
+impl Operation {
+    /// A launch whose arguments have the sizes of the kernel's parameters.
+    pub fn launch(kernel: &ptx_sim::Kernel, grid: &Grid, arguments: &[&[u8]]) -> Result<Self> {
+        let config =
+            LaunchConfig::new(grid.blocks, grid.threads).dynamic_shared_bytes(grid.dynamic_shared_bytes);
+        let parameters = kernel.parameters();
+        let sizes = |sizes: Vec<usize>| format!("arguments of {sizes:?} bytes");
+        let (expected, given): (Vec<usize>, Vec<usize>) = (
+            parameters.iter().map(|parameter| parameter.size as usize).collect(),
+            arguments.iter().map(|argument| argument.len()).collect(),
+        );
+        if expected != given {
+            return Err(Error::argument("launch", "arguments", sizes(expected), sizes(given)));
+        }
+        let mut packed = vec![0; kernel.parameter_bytes() as usize];
+        for (parameter, argument) in parameters.iter().zip(arguments) {
+            let start = parameter.offset as usize;
+            packed[start..start + argument.len()].copy_from_slice(argument);
+        }
+        Ok(Operation::Launch { kernel: kernel.clone(), config, parameters: packed })
     }
-    let mut packed = vec![0; kernel.parameter_bytes() as usize];
-    for (parameter, argument) in parameters.iter().zip(arguments) {
-        let start = parameter.offset as usize;
-        packed[start..start + argument.len()].copy_from_slice(argument);
+
+    /// Puts it into a queue.
+    pub fn queue(&self, stream: &ptx_sim::Stream) -> Result<()> {
+        match self {
+            Operation::Launch { kernel, config, parameters } => {
+                stream.launch(kernel, config, parameters).map_err(|error| simulated("launch", error))
+            }
+            &Operation::Copy { to, from, bytes } => {
+                stream.copy(to, from, bytes).map_err(|error| simulated("copy", error))
+            }
+            &Operation::Fill { address, byte, bytes } => {
+                stream.fill(address, byte, bytes).map_err(|error| simulated("fill", error))
+            }
+        }
     }
-    stream.launch(kernel, &config, &packed).map_err(|error| simulated("launch", error))
 }
 
 /// An error of the simulator, with the call that reports it.

@@ -2,28 +2,84 @@
 
 use bytemuck::cast_slice;
 
-use crate::Result;
 use crate::backend::{Backend, ModelDims, StepBounds};
 use crate::model::batch::Batch;
 use crate::params::SampleRow;
 use crate::tensor::{DType, Tensor, View};
+use crate::{Error, Result};
+
+/// Each array of a step begins at a multiple of this many bytes.
+const ARRAY_ALIGN: usize = 256;
+
+/// Rows of logits are padded to a multiple of so many elements: 16 bytes.
+const LOGITS_MULTIPLE: usize = 4;
+
+/// Where the arrays of a step stand in their buffer. That depends on the step's bounds alone: steps with the same bounds read
+/// the same addresses, and no step copies more than it has.
+#[derive(Debug, PartialEq, Eq)]
+struct Places {
+    ids: usize,
+    positions: usize,
+    slots: usize,
+    q_indptr: usize,
+    kv_len: usize,
+    page_table: usize,
+    logits: usize,
+    /// Bytes in all.
+    end: usize,
+}
+
+impl Places {
+    fn new(bounds: &StepBounds, page_size: usize) -> Result<Self> {
+        let mut end = 0usize;
+        let mut place = |elements: Option<usize>, dtype: DType| {
+            let bytes =
+                elements.and_then(|n| n.checked_mul(dtype.size())?.checked_next_multiple_of(ARRAY_ALIGN));
+            let start = end;
+            end = bytes.and_then(|bytes| end.checked_add(bytes)).ok_or_else(|| {
+                Error::argument("load", "options", "a step of fewer than 2^64 bytes", format!("{bounds:?}"))
+            })?;
+            Ok(start)
+        };
+        let (tokens, batch) = (Some(bounds.num_tokens), bounds.batch);
+        Ok(Places {
+            ids: place(tokens, DType::I32)?,
+            positions: place(tokens, DType::I32)?,
+            slots: place(tokens, DType::I64)?,
+            q_indptr: place(batch.checked_add(1), DType::I32)?,
+            kv_len: place(Some(batch), DType::I32)?,
+            page_table: place(batch.checked_mul(bounds.max_kv_len / page_size), DType::I32)?,
+            logits: place(Some(bounds.num_logits), DType::I32)?,
+            end,
+        })
+    }
+}
+
+/// The arrays of a step, on the device.
+#[derive(Debug)]
+pub(super) struct StepArrays<'a, T> {
+    /// i32 `[T]`.
+    pub ids: View<'a, T>,
+    /// i32 `[T]`.
+    pub positions: View<'a, T>,
+    /// i64 `[T]`.
+    pub slots: View<'a, T>,
+    /// i32 `[batch + 1]`.
+    pub q_indptr: View<'a, T>,
+    /// i32 `[batch]`.
+    pub kv_len: View<'a, T>,
+    /// i32 `[batch, max_kv_len / page_size]`.
+    pub page_table: View<'a, T>,
+    /// i32 `[R]`.
+    pub logits: View<'a, T>,
+}
 
 /// What the host writes before a step, and what sampling reads and writes.
 pub(super) struct StepInputs<T> {
-    /// i32 `[T]`.
-    pub ids: Tensor<T>,
-    /// i32 `[T]`.
-    pub positions: Tensor<T>,
-    /// i64 `[T]`.
-    pub slots: Tensor<T>,
-    /// i32 `[batch + 1]`.
-    pub q_indptr: Tensor<T>,
-    /// i32 `[batch]`.
-    pub kv_len: Tensor<T>,
-    /// i32, as many rows of pages as a step has sequences, each as wide as its bounds say.
-    page_table: Tensor<T>,
-    /// i32 `[R]`.
-    pub logits: Tensor<T>,
+    /// Bytes: all arrays of a step, which one copy brings there.
+    arrays: Tensor<T>,
+    /// The same on the host.
+    staged: Vec<u8>,
     /// One [`SampleRow`] a row of logits.
     pub sample_rows: Tensor<T>,
     /// u32 `[max_sequences, ceil(V / 32)]`.
@@ -40,17 +96,12 @@ impl<T> StepInputs<T> {
         page_size: usize,
         vocab_size: usize,
     ) -> Result<Self> {
-        let (tokens, batch, rows) = (most.num_tokens, most.batch, most.num_logits);
+        let rows = most.num_logits;
         Ok(StepInputs {
-            ids: backend.alloc(DType::I32, &[tokens])?,
-            positions: backend.alloc(DType::I32, &[tokens])?,
-            slots: backend.alloc(DType::I64, &[tokens])?,
-            q_indptr: backend.alloc(DType::I32, &[batch + 1])?,
-            kv_len: backend.alloc(DType::I32, &[batch])?,
-            page_table: backend.alloc(DType::I32, &[batch * (most.max_kv_len / page_size)])?,
-            logits: backend.alloc(DType::I32, &[rows])?,
+            arrays: backend.alloc(DType::U8, &[Places::new(most, page_size)?.end])?,
+            staged: Vec::new(),
             sample_rows: backend.alloc(DType::U8, &[rows, size_of::<SampleRow>()])?,
-            seen: backend.alloc(DType::U32, &[batch, vocab_size.div_ceil(32)])?,
+            seen: backend.alloc(DType::U32, &[most.batch, vocab_size.div_ceil(32)])?,
             sampled: backend.alloc(DType::I32, &[rows])?,
             page_size,
         })
@@ -58,23 +109,42 @@ impl<T> StepInputs<T> {
 
     /// Copies the arrays of a step to the device.
     pub fn upload<B: Backend<Buffer = T>>(&mut self, backend: &mut B, batch: &Batch) -> Result<()> {
-        for (to, array) in [
-            (&mut self.ids, &batch.ids),
-            (&mut self.positions, &batch.positions),
-            (&mut self.q_indptr, &batch.q_indptr),
-            (&mut self.kv_len, &batch.kv_len),
-            (&mut self.page_table, &batch.page_table),
-            (&mut self.logits, &batch.logits),
-        ] {
-            backend.upload(to.head_mut(array.len())?, cast_slice(array))?;
+        let places = Places::new(&batch.bounds, self.page_size)?;
+        self.staged.clear();
+        self.staged.resize(places.end, 0);
+        let arrays: [(usize, &[u8]); 7] = [
+            (places.ids, cast_slice(&batch.ids)),
+            (places.positions, cast_slice(&batch.positions)),
+            (places.slots, cast_slice(&batch.slots)),
+            (places.q_indptr, cast_slice(&batch.q_indptr)),
+            (places.kv_len, cast_slice(&batch.kv_len)),
+            (places.page_table, cast_slice(&batch.page_table)),
+            (places.logits, cast_slice(&batch.logits)),
+        ];
+        for (place, bytes) in arrays {
+            self.staged[place..place + bytes.len()].copy_from_slice(bytes);
         }
-        backend.upload(self.slots.head_mut(batch.slots.len())?, cast_slice(&batch.slots))
+        backend.upload(self.arrays.head_mut(places.end)?, &self.staged)
     }
 
-    /// The page table of a step with these bounds, `[batch, max_kv_len / page_size]`.
-    pub fn page_table(&self, bounds: &StepBounds) -> Result<View<'_, T>> {
-        let width = bounds.max_kv_len / self.page_size;
-        self.page_table.head(bounds.batch * width)?.reshape(&[bounds.batch, width])
+    /// The arrays of a step with these bounds.
+    pub fn arrays(&self, bounds: &StepBounds) -> Result<StepArrays<'_, T>> {
+        let places = Places::new(bounds, self.page_size)?;
+        let all = self.arrays.view();
+        let (tokens, batch) = (bounds.num_tokens, bounds.batch);
+        Ok(StepArrays {
+            ids: all.reinterpret(places.ids, DType::I32, &[tokens])?,
+            positions: all.reinterpret(places.positions, DType::I32, &[tokens])?,
+            slots: all.reinterpret(places.slots, DType::I64, &[tokens])?,
+            q_indptr: all.reinterpret(places.q_indptr, DType::I32, &[batch + 1])?,
+            kv_len: all.reinterpret(places.kv_len, DType::I32, &[batch])?,
+            page_table: all.reinterpret(
+                places.page_table,
+                DType::I32,
+                &[batch, bounds.max_kv_len / self.page_size],
+            )?,
+            logits: all.reinterpret(places.logits, DType::I32, &[bounds.num_logits])?,
+        })
     }
 }
 
@@ -98,7 +168,7 @@ pub(super) struct Activations<T> {
     pub gathered_hidden: Tensor<T>,
     /// `[R, D]`: the wanted rows of `residual`.
     pub gathered_residual: Tensor<T>,
-    /// f32 `[R, V]`.
+    /// f32 `[R, V]`, each row padded to a multiple of 16 bytes.
     pub logits: Tensor<T>,
 }
 
@@ -123,7 +193,48 @@ impl<T> Activations<T> {
             gated: of(tokens, dims.intermediate_size)?,
             gathered_hidden: of(rows, dims.hidden_size)?,
             gathered_residual: of(rows, dims.hidden_size)?,
-            logits: backend.alloc(DType::F32, &[rows, dims.vocab_size])?,
+            logits: backend.alloc(DType::F32, &[rows, dims.vocab_size.next_multiple_of(LOGITS_MULTIPLE)])?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrays_stand_apart_and_no_step_needs_more_than_the_largest() {
+        let most = StepBounds {
+            num_tokens: 77,
+            batch: 9,
+            num_decodes: 9,
+            max_q_len: 77,
+            max_kv_len: 512,
+            num_logits: 40,
+        };
+        let end = Places::new(&most, 16).unwrap().end;
+        for (num_tokens, batch, max_kv_len, num_logits) in
+            [(77, 9, 512, 40), (1, 1, 16, 1), (9, 9, 128, 0), (65, 3, 256, 33)]
+        {
+            let bounds = StepBounds { num_tokens, batch, max_kv_len, num_logits, ..most };
+            let places = Places::new(&bounds, 16).unwrap();
+            let ends = [
+                (places.ids, 4 * num_tokens),
+                (places.positions, 4 * num_tokens),
+                (places.slots, 8 * num_tokens),
+                (places.q_indptr, 4 * (batch + 1)),
+                (places.kv_len, 4 * batch),
+                (places.page_table, 4 * batch * max_kv_len / 16),
+                (places.logits, 4 * num_logits),
+                (places.end, 0),
+            ];
+            for pair in ends.windows(2) {
+                assert!(pair[0].0 % ARRAY_ALIGN == 0 && pair[0].0 + pair[0].1 <= pair[1].0, "{bounds:?}");
+            }
+            assert!(places.end <= end, "{bounds:?}");
+        }
+        let endless = StepBounds { num_tokens: usize::MAX / 4, ..most };
+        let error = Places::new(&endless, 16).unwrap_err().to_string();
+        assert!(error.starts_with("load: options: expected a step of fewer than 2^64 bytes"), "{error}");
     }
 }

@@ -102,6 +102,7 @@ impl<B: Backend> Model<B> {
             context: config.context,
         };
         let dims = config.dims();
+        let dtype = backend.prepare(&dims, checkpoint.dtype())?;
         let bounds = StepBounds {
             num_tokens: max_tokens,
             batch: options.max_sequences,
@@ -113,7 +114,6 @@ impl<B: Backend> Model<B> {
         };
 
         let weights = Weights::load(&mut backend, checkpoint, progress)?;
-        let dtype = backend.activation_dtype(checkpoint.dtype());
         let rope = if config.rope.depends_on_length() {
             RopeTable::Tokens(backend.alloc(DType::F32, &[max_tokens, config.head_dim])?)
         } else {
@@ -172,20 +172,20 @@ impl<B: Backend> Model<B> {
     }
 
     /// Computes the next tokens of some sequences and puts them into the cache. Returns the number of rows of logits; they
-    /// stand in the order of `inputs` until the next step. On an error no sequence has changed.
+    /// stand in the order of `inputs` until the next step. On an error no sequence has changed. (What goes wrong while a device
+    /// computes the step comes from whoever waits for it: [`Model::synchronize`], [`Model::logits`], [`Model::sample`].)
     pub fn forward(&mut self, inputs: &[SequenceInput<'_>]) -> Result<usize> {
-        let batch = Batch::new(inputs, &mut self.cache.table, &self.limits)?;
+        let mut batch = Batch::new(inputs, &mut self.cache.table, &self.limits)?;
         self.num_logits = 0;
         if batch.ids.is_empty() {
             return Ok(0);
         }
-        self.inputs.upload(&mut self.backend, &batch)?;
         if let RopeTable::Tokens(table) = &mut self.rope {
             let rows = rows_by_sequence(&self.config.rope, self.config.head_dim, &batch);
             self.backend.upload(table.head_mut(batch.ids.len())?, cast_slice(&rows))?;
-            let rows: Vec<i32> = (0..batch.ids.len() as i32).collect();
-            self.backend.upload(self.inputs.positions.head_mut(rows.len())?, cast_slice(&rows))?;
+            batch.positions = (0..batch.ids.len() as i32).collect();
         }
+        self.inputs.upload(&mut self.backend, &batch)?;
 
         // Only steps of decodes alone come again with the same bounds.
         let repeats = (batch.bounds.max_q_len <= MAX_DECODE_TOKENS).then_some(batch.bounds);
@@ -210,11 +210,24 @@ impl<B: Backend> Model<B> {
         Ok(self.num_logits)
     }
 
+    /// Waits until the last step has been computed.
+    pub fn synchronize(&mut self) -> Result<()> {
+        self.backend.synchronize()
+    }
+
     /// The logits of the last step, `[rows, V]`.
     pub fn logits(&mut self) -> Result<Vec<f32>> {
-        let mut logits = vec![0.0f32; self.num_logits * self.config.vocab_size];
-        let view = self.activations.logits.head(self.num_logits)?;
-        self.backend.download(view, bytemuck::cast_slice_mut(&mut logits))?;
+        let vocab_size = self.config.vocab_size;
+        let rows = self.activations.logits.head(self.num_logits)?;
+        let width = rows.shape()[1];
+        let mut logits = vec![0.0f32; self.num_logits * width];
+        self.backend.download(rows, bytemuck::cast_slice_mut(&mut logits))?;
+        if width > vocab_size {
+            for row in 0..self.num_logits {
+                logits.copy_within(row * width..row * width + vocab_size, row * vocab_size);
+            }
+            logits.truncate(self.num_logits * vocab_size);
+        }
         Ok(logits)
     }
 
@@ -242,7 +255,7 @@ impl<B: Backend> Model<B> {
         let n = rows.len();
         self.backend.upload(self.inputs.sample_rows.head_mut(n)?, cast_slice(rows))?;
         self.backend.sample(Sample {
-            logits: self.activations.logits.head(n)?,
+            logits: self.activations.logits.head(n)?.columns(self.config.vocab_size)?,
             rows: self.inputs.sample_rows.head(n)?,
             seen: self.inputs.seen.view_mut(),
             out: self.inputs.sampled.head_mut(n)?,
@@ -294,11 +307,10 @@ impl<B: Backend> Pass<'_, B> {
         use Activation::Native;
         let ModelDims { num_q_heads, head_dim, .. } = self.config.dims();
         let (eps, t) = (self.config.rms_norm_eps, self.bounds.num_tokens);
-        let (inputs, weights) = (self.inputs, self.weights);
+        let (inputs, weights) = (self.inputs.arrays(&self.bounds)?, self.weights);
         let a = &mut *self.activations;
 
-        let ids = inputs.ids.head(t)?;
-        backend.embed(Embed { ids, table: &weights.embedding, out: a.residual.head_mut(t)? })?;
+        backend.embed(Embed { ids: inputs.ids, table: &weights.embedding, out: a.residual.head_mut(t)? })?;
         for (i, layer) in weights.layers.iter().enumerate() {
             // The first norm has nothing to add: the embedding is the residual.
             let weight = layer.input_norm.view();
@@ -312,8 +324,8 @@ impl<B: Backend> Pass<'_, B> {
             matmul(backend, Native(a.normed.head(t)?), &layer.qkv, a.qkv.head_mut(t)?)?;
             backend.rope_append_kv(RopeAppendKv {
                 qkv: a.qkv.head(t)?,
-                positions: inputs.positions.head(t)?,
-                slot_mapping: inputs.slots.head(t)?,
+                positions: inputs.positions,
+                slot_mapping: inputs.slots,
                 cos_sin: match self.rope {
                     RopeTable::Positions(table) | RopeTable::Tokens(table) => table.view(),
                 },
@@ -328,9 +340,9 @@ impl<B: Backend> Pass<'_, B> {
                 let args = Attention {
                     q: a.q.head(t)?.reshape(&[t, num_q_heads, head_dim])?,
                     cache: self.cache.layer(i),
-                    q_indptr: inputs.q_indptr.head(self.bounds.batch + 1)?,
-                    kv_len: inputs.kv_len.head(self.bounds.batch)?,
-                    page_table: inputs.page_table(&self.bounds)?,
+                    q_indptr: inputs.q_indptr,
+                    kv_len: inputs.kv_len,
+                    page_table: inputs.page_table,
                     sequences,
                     bounds: self.bounds,
                     softmax_scale: 1.0 / (head_dim as f32).sqrt(),
@@ -360,7 +372,7 @@ impl<B: Backend> Pass<'_, B> {
             return Ok(());
         }
         if self.gather {
-            let rows = inputs.logits.head(r)?;
+            let rows = inputs.logits;
             for (x, out) in [(&a.hidden, &mut a.gathered_hidden), (&a.residual, &mut a.gathered_residual)] {
                 backend.gather_rows(GatherRows { x: x.head(t)?, rows, out: out.head_mut(r)? })?;
             }
@@ -377,7 +389,8 @@ impl<B: Backend> Pass<'_, B> {
             eps,
             out: ActivationMut::Native(a.normed.head_mut(r)?),
         })?;
-        matmul(backend, Native(a.normed.head(r)?), weights.lm_head(), a.logits.head_mut(r)?)
+        let logits = a.logits.head_mut(r)?.columns(self.config.vocab_size)?;
+        matmul(backend, Native(a.normed.head(r)?), weights.lm_head(), logits)
     }
 }
 

@@ -105,6 +105,7 @@ impl Session {
         if options.sampling.repetition_penalty != 1.0 {
             model.set_seen(self.sequence, prompt)?;
         }
+        model.synchronize()?;
         let prompt_time = start.elapsed();
 
         let capacity = model.cache().num_pages() * model.cache().page_size();

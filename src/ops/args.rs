@@ -1,7 +1,11 @@
 //! What operations check of their arguments.
 
+mod strided;
+
+pub(super) use strided::{Dim, Span, Strided};
+
 use crate::gpu::{Stream, TensorRef};
-use crate::params::VECTOR_ELEMENTS;
+use crate::plan::{KernelParams, Plan};
 use crate::tensor::DType;
 use crate::{Error, Result};
 
@@ -38,7 +42,17 @@ impl Args<'_> {
         Error::argument(self.op, arg, expected, given)
     }
 
-    fn check_device(&self, arg: &'static str, tensor: &TensorRef<'_>) -> Result<()> {
+    /// Launches what was planned, and shows the plan where the user asked for plans.
+    ///
+    /// # Safety
+    /// As for [`Stream::launch`].
+    pub unsafe fn launch<P: KernelParams>(&self, plan: &Plan, params: &P) -> Result<()> {
+        plan.show();
+        // SAFETY: the caller's promise.
+        unsafe { self.stream.launch(&plan.launch, params) }
+    }
+
+    pub fn check_device(&self, arg: &'static str, tensor: &TensorRef<'_>) -> Result<()> {
         if tensor.device() == self.stream.device().id() {
             return Ok(());
         }
@@ -57,6 +71,33 @@ impl Args<'_> {
         rows: Option<usize>,
         width: Option<usize>,
     ) -> Result<Rows> {
+        self.shaped_matrix(arg, tensor, rows, width)?;
+        self.check_16_bit(arg, tensor)?;
+        self.rows(arg, tensor)
+    }
+
+    /// [`Self::matrix`] of `dtype` or f32.
+    pub fn matrix_or_f32(
+        &self,
+        arg: &'static str,
+        tensor: &TensorRef<'_>,
+        dtype: DType,
+        shape: [usize; 2],
+    ) -> Result<Rows> {
+        self.shaped_matrix(arg, tensor, Some(shape[0]), Some(shape[1]))?;
+        if tensor.dtype() != dtype && tensor.dtype() != DType::F32 {
+            return Err(self.error(arg, format!("{dtype} or f32"), tensor.dtype()));
+        }
+        self.rows(arg, tensor)
+    }
+
+    fn shaped_matrix(
+        &self,
+        arg: &'static str,
+        tensor: &TensorRef<'_>,
+        rows: Option<usize>,
+        width: Option<usize>,
+    ) -> Result<()> {
         self.check_device(arg, tensor)?;
         let text = |size: Option<usize>, name: &str| size.map_or(name.to_string(), |size| size.to_string());
         let expected = || format!("shape [{}, {}]", text(rows, "num_tokens"), text(width, "width"));
@@ -66,7 +107,7 @@ impl Args<'_> {
         if rows.is_some_and(|rows| rows != count) || width.is_some_and(|width| width != given_width) {
             return Err(self.error(arg, expected(), format!("{:?}", tensor.layout())));
         }
-        self.rows(arg, tensor, [count, given_width], tensor.layout().strides()[0])
+        Ok(())
     }
 
     /// `[width]`, as one row.
@@ -75,19 +116,23 @@ impl Args<'_> {
         if tensor.shape() != [width] {
             return Err(self.error(arg, format!("shape [{width}]"), format!("{:?}", tensor.layout())));
         }
-        self.rows(arg, tensor, [1, width], 0)
+        self.check_16_bit(arg, tensor)?;
+        self.rows(arg, tensor)
     }
 
-    fn rows(
-        &self,
-        arg: &'static str,
-        tensor: &TensorRef<'_>,
-        [count, width]: [usize; 2],
-        stride: usize,
-    ) -> Result<Rows> {
+    fn check_16_bit(&self, arg: &'static str, tensor: &TensorRef<'_>) -> Result<()> {
         if !matches!(tensor.dtype(), DType::BF16 | DType::F16) {
             return Err(self.error(arg, "bf16 or f16", tensor.dtype()));
         }
+        Ok(())
+    }
+
+    /// The rows of a matrix, or a vector as one row.
+    fn rows(&self, arg: &'static str, tensor: &TensorRef<'_>) -> Result<Rows> {
+        let (count, width, stride) = match (tensor.shape(), tensor.layout().strides()) {
+            (&[count, width], &[stride, _]) => (count, width, stride),
+            (shape, _) => (1, shape.iter().product(), 0),
+        };
         let inner = tensor.layout().strides().last().copied().unwrap_or(1);
         if width > 1 && inner != 1 {
             return Err(self.error(arg, "a last stride of 1", inner));
@@ -102,11 +147,12 @@ impl Args<'_> {
                 given,
             ));
         }
-        if !stride.is_multiple_of(VECTOR_ELEMENTS as usize) {
-            let expected = format!("a row stride that is a multiple of {VECTOR_ELEMENTS} elements");
+        let size = tensor.dtype().size() as u64;
+        let vector = ROW_ALIGN / size.max(1);
+        if !(stride as u64).is_multiple_of(vector) {
+            let expected = format!("a row stride that is a multiple of {vector} elements");
             return Err(self.error(arg, expected, stride));
         }
-        let size = tensor.dtype().size() as u64;
         let elements = i64::try_from(stride).map_err(|_| self.error(arg, "a stride below 2^63", stride))?;
         Ok(Rows {
             arg,

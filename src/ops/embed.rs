@@ -2,7 +2,7 @@
 
 use super::args::Args;
 use crate::gpu::{Stream, TensorMut, TensorRef};
-use crate::params::EmbedParams;
+use crate::params::{DEVICE_ERROR_TOKEN_ID, EmbedParams};
 use crate::tensor::DType;
 use crate::{Result, plan};
 
@@ -40,7 +40,7 @@ pub fn embed(stream: &Stream, args: &Embed<'_>) -> Result<()> {
             check.check_disjoint(error, other)?;
         }
     }
-    let Some(launch) = plan::embed(ids.width, table.width)? else { return Ok(()) };
+    let Some(plan) = plan::embed(ids.width, table.width)? else { return Ok(()) };
     let params = EmbedParams {
         ids: ids.address,
         table: table.address,
@@ -52,9 +52,9 @@ pub fn embed(stream: &Stream, args: &Embed<'_>) -> Result<()> {
         num_tokens: ids.width as i32,
         hidden: table.width as i32,
         vocab_size,
-        padding: 0,
+        error_bit: DEVICE_ERROR_TOKEN_ID,
     };
     // SAFETY: the tensors' makers promise that their memory is there; shapes, strides and alignment are those that the
     // kernel and the plan expect, as checked above.
-    unsafe { stream.launch(&launch, &params) }
+    unsafe { check.launch(&plan, &params) }
 }

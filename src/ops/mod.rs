@@ -37,10 +37,26 @@
 //! [`Stream::from_cuda`](crate::gpu::Stream::from_cuda) or [`Stream::from_raw`](crate::gpu::Stream::from_raw).
 
 mod args;
+mod attention;
+mod attention_combine;
+mod attention_decode;
 mod embed;
+mod gather_rows;
+mod matmul;
 mod norm;
+mod rope_append_kv;
+mod sample;
 mod silu_and_mul;
 
+pub use attention::{Attention, KeysValues, attention_prefill};
+pub use attention_combine::{AttentionCombine, attention_combine};
+pub use attention_decode::{Decode, attention_decode};
 pub use embed::{Embed, embed};
+pub use gather_rows::{GatherRows, gather_rows};
+#[cfg(feature = "cli")]
+pub(crate) use matmul::matmul_by;
+pub use matmul::{Epilogue, Matmul, matmul};
 pub use norm::{AddRmsNorm, RmsNorm, add_rms_norm, rms_norm};
+pub use rope_append_kv::{RopeAppendKv, rope_append_kv};
+pub use sample::{Sample, sample};
 pub use silu_and_mul::{SiluAndMul, silu_and_mul};

@@ -67,7 +67,7 @@ fn check(
 pub fn rms_norm(stream: &Stream, args: &RmsNorm<'_>) -> Result<()> {
     let check_args = Args { op: "rms_norm", stream };
     let Checked { x, weight, out } = check(check_args, &args.x, &args.weight, args.eps, &args.out.as_ref())?;
-    let Some(launch) = plan::rms_norm(args.x.dtype(), x.count, x.width)? else { return Ok(()) };
+    let Some(plan) = plan::rms_norm(args.x.dtype(), x.count, x.width)? else { return Ok(()) };
     let params = RmsNormParams {
         x: x.address,
         weight: weight.address,
@@ -82,7 +82,7 @@ pub fn rms_norm(stream: &Stream, args: &RmsNorm<'_>) -> Result<()> {
     };
     // SAFETY: the tensors' makers promise that their memory is there; shapes, strides and alignment are those that the
     // kernel and the plan expect, as checked above.
-    unsafe { stream.launch(&launch, &params) }
+    unsafe { check_args.launch(&plan, &params) }
 }
 
 /// Launches [`AddRmsNorm`]. [`Error::Argument`](crate::Error::Argument) names what is wrong with an argument; then nothing
@@ -96,7 +96,7 @@ pub fn add_rms_norm(stream: &Stream, args: &AddRmsNorm<'_>) -> Result<()> {
     for other in [x, weight, out] {
         check_args.check_disjoint(residual, other)?;
     }
-    let Some(launch) = plan::add_rms_norm(args.x.dtype(), x.count, x.width)? else { return Ok(()) };
+    let Some(plan) = plan::add_rms_norm(args.x.dtype(), x.count, x.width)? else { return Ok(()) };
     let params = AddRmsNormParams {
         x: x.address,
         residual: residual.address,
@@ -113,5 +113,5 @@ pub fn add_rms_norm(stream: &Stream, args: &AddRmsNorm<'_>) -> Result<()> {
     };
     // SAFETY: the tensors' makers promise that their memory is there; shapes, strides and alignment are those that the
     // kernel and the plan expect, as checked above.
-    unsafe { stream.launch(&launch, &params) }
+    unsafe { check_args.launch(&plan, &params) }
 }

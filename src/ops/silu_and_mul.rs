@@ -27,7 +27,7 @@ pub fn silu_and_mul(stream: &Stream, args: &SiluAndMul<'_>) -> Result<()> {
     check.check_dtype("out", args.out.as_ref().dtype(), args.gate_up.dtype())?;
     check.check_apart(out)?;
     check.check_disjoint(out, gate_up)?;
-    let Some(launch) = plan::silu_and_mul(args.gate_up.dtype(), gate_up.count, intermediate)? else {
+    let Some(plan) = plan::silu_and_mul(args.gate_up.dtype(), gate_up.count, intermediate)? else {
         return Ok(());
     };
     let params = SiluAndMulParams {
@@ -41,5 +41,5 @@ pub fn silu_and_mul(stream: &Stream, args: &SiluAndMul<'_>) -> Result<()> {
     };
     // SAFETY: the tensors' makers promise that their memory is there; shapes, strides and alignment are those that the
     // kernel and the plan expect, as checked above.
-    unsafe { stream.launch(&launch, &params) }
+    unsafe { check.launch(&plan, &params) }
 }

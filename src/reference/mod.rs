@@ -13,7 +13,10 @@ mod access;
 mod activation;
 mod attention;
 mod buffer;
+mod combine;
 pub mod compare;
+#[cfg(any(feature = "kernels", test))]
+mod convert;
 mod matmul;
 mod norm;
 mod philox;
@@ -28,6 +31,9 @@ use std::marker::PhantomData;
 
 pub use activation::silu_and_mul;
 pub use buffer::CpuBuffer;
+pub use combine::attention_combine;
+#[cfg(feature = "kernels")]
+pub(crate) use convert::convert;
 pub use real::Real;
 pub use sample::sample_row;
 pub use weight::CpuWeight;
@@ -74,11 +80,11 @@ impl<A: Real> Backend for Cpu<A> {
         }
     }
 
-    fn activation_dtype(&self, checkpoint: DType) -> DType {
-        match self.activations {
+    fn prepare(&mut self, _dims: &ModelDims, checkpoint: DType) -> Result<DType> {
+        Ok(match self.activations {
             Activations::AsCheckpoint if checkpoint.is_float() => checkpoint,
             _ => A::DTYPE,
-        }
+        })
     }
 
     fn reserve(&mut self, _dims: &ModelDims, _bounds: &StepBounds) -> Result<()> {
@@ -110,6 +116,11 @@ impl<A: Real> Backend for Cpu<A> {
         bytes.copy_from_slice(
             memory.get(range.clone()).ok_or_else(|| outside("download", "from", &range, given))?,
         );
+        Ok(())
+    }
+
+    fn synchronize(&mut self) -> Result<()> {
+        // Operations return when they are done.
         Ok(())
     }
 

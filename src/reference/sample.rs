@@ -9,7 +9,7 @@
 use std::cmp::Ordering;
 
 use super::CpuBuffer;
-use super::access::{check_dtype, check_rank, check_shape, numbers, rows_mut};
+use super::access::{Input, check_dtype, check_rank, check_shape, numbers, rows_mut};
 use super::philox::philox4x32_10;
 use crate::backend::Sample;
 use crate::params::SampleRow;
@@ -21,7 +21,9 @@ pub(super) fn sample(args: Sample<'_, CpuBuffer>) -> Result<()> {
     const OP: &str = "sample";
     let Sample { logits, rows, seen, out } = args;
     let [n, vocab_size] = check_rank(OP, "logits", logits.shape())?;
-    let logits: &[f32] = numbers(OP, "logits", logits, DType::F32, &[n, vocab_size])?;
+    check_dtype(OP, "logits", logits.dtype, DType::F32)?;
+    // Their owner pads the rows.
+    let logits = Input::new(OP, "logits", logits)?;
     let size = size_of::<SampleRow>();
     let rows: &[u8] = numbers(OP, "rows", rows, DType::U8, &[n, size])?;
     let rows: Vec<SampleRow> = rows.chunks_exact(size).map(bytemuck::pod_read_unaligned).collect();
@@ -45,9 +47,11 @@ pub(super) fn sample(args: Sample<'_, CpuBuffer>) -> Result<()> {
     let seen: &mut [u32] = rows_mut(OP, "seen", seen_bytes, &seen.layout)?;
     let out_bytes = out.buffer.bytes_mut().ok_or_else(memory("out"))?;
     let out: &mut [i32] = rows_mut(OP, "out", out_bytes, &out.layout)?;
+    let mut values = vec![0.0f32; vocab_size];
     for (r, (row, token)) in rows.iter().zip(out).enumerate() {
         let seen = usize::try_from(row.seen_row).ok().map(|s| &mut seen[s * words..(s + 1) * words]);
-        *token = sample_row(&logits[r * vocab_size..(r + 1) * vocab_size], row, seen);
+        logits.load([r], &mut values);
+        *token = sample_row(&values, row, seen);
     }
     Ok(())
 }
@@ -177,6 +181,7 @@ fn draw(tokens: impl Iterator<Item = (f32, u32)>, best: (f32, u32), row: &Sample
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tensor::{Layout, Tensor, View};
 
     fn row() -> SampleRow {
         SampleRow {
@@ -295,6 +300,43 @@ mod tests {
         assert_eq!(sample_row(&[1.0, 3.0, 3.0, 2.0], &greedy, None), 1);
         assert_eq!(sample_row(&[f32::NAN, -1.0, f32::NEG_INFINITY], &greedy, None), 1);
         assert_eq!(sample_row(&[-0.0, 0.0], &greedy, None), 0);
+    }
+
+    /// The tokens of rows of 5 logits that stand `stride` elements apart.
+    fn tokens_of_rows(stride: usize) -> Result<Vec<i32>> {
+        const ROWS: usize = 3;
+        let tensor = |dtype, shape: &[usize], bytes: &[u8]| {
+            let mut buffer = CpuBuffer::zeroed(bytes.len())?;
+            buffer.bytes_mut().unwrap().copy_from_slice(bytes);
+            Tensor::new(buffer, dtype, shape)
+        };
+        // What stands between the rows is larger than what stands in them.
+        let values: Vec<f32> =
+            (0..ROWS * stride).map(|i| if i % stride < 5 { logits(100)[i] } else { 9.0 }).collect();
+        let padded = tensor(DType::F32, &[ROWS, stride], bytemuck::cast_slice(&values))?;
+        let layout = Layout::strided(&[ROWS, 5], &[stride, 1], 0)?;
+        let settings = [SampleRow { temperature: 0.0, ..row() }; ROWS];
+        let rows = tensor(DType::U8, &[ROWS, size_of::<SampleRow>()], bytemuck::cast_slice(&settings))?;
+        let mut seen = tensor(DType::U32, &[0, 1], &[])?;
+        let mut out = tensor(DType::I32, &[ROWS], &[0; 4 * ROWS])?;
+        sample(Sample {
+            logits: View { layout, ..padded.view() },
+            rows: rows.view(),
+            seen: seen.view_mut(),
+            out: out.view_mut(),
+        })?;
+        let tokens: Vec<i32> = bytemuck::cast_slice(out.view().buffer.bytes()).to_vec();
+        for (&token, values) in tokens.iter().zip(values.chunks(stride)) {
+            assert_eq!(token, sample_row(&values[..5], &settings[0], None));
+        }
+        Ok(tokens)
+    }
+
+    #[test]
+    fn rows_may_be_padded() {
+        let tokens = tokens_of_rows(8).unwrap();
+        assert!(tokens.len() == 3 && tokens.iter().all(|token| (0..5).contains(token)), "{tokens:?}");
+        assert_eq!(tokens_of_rows(5).unwrap().len(), 3);
     }
 
     #[test]

@@ -6,9 +6,11 @@ use super::CpuBuffer;
 use super::access::Input;
 use super::real::{Element, Real};
 use super::simd;
-use crate::backend::{RowOrder, WeightSource};
+use crate::Result;
+use crate::backend::{RowOrder, WeightShape, WeightSource, check_bytes};
 use crate::tensor::{DType, HostTensor, Tensor};
-use crate::{Error, Result};
+
+const OP: &str = "load_weight";
 
 /// A linear weight or an embedding table: the parts as they stand in the checkpoint, copied only where they are misaligned.
 #[derive(Debug)]
@@ -25,46 +27,15 @@ pub struct CpuWeight {
 impl CpuWeight {
     /// Checks the parts of `source` against each other.
     pub(crate) fn new(source: WeightSource) -> Result<Self> {
-        const OP: &str = "load_weight";
-        let wrong = |expected: String, tensor: &HostTensor| {
-            let given = format!("{} of type {} and shape {:?}", tensor.name, tensor.dtype, tensor.shape);
-            Error::argument(OP, "parts", expected, given)
-        };
-        let Some((dtype, k)) = source.parts.first().and_then(|part| Some((part.dtype, *part.shape.get(1)?)))
-        else {
-            return Err(Error::argument(
-                OP,
-                "parts",
-                "at least one matrix",
-                format!("{} parts", source.parts.len()),
-            ));
-        };
-        for part in &source.parts {
-            if !dtype.is_float() {
-                return Err(wrong("floats of 16, 32 or 64 bits".into(), part));
-            }
-            if part.dtype != dtype || part.shape.len() != 2 || part.shape[1] != k || k == 0 {
-                return Err(wrong(format!("{dtype} of shape [n, {}]", k.max(1)), part));
-            }
-        }
-        let heights: Vec<usize> = source.parts.iter().map(|part| part.shape[0]).collect();
-        if source.rows == RowOrder::GateUp && (heights.len() != 2 || heights[0] != heights[1]) {
-            return Err(Error::argument(
-                OP,
-                "parts",
-                "gate and up of equal height",
-                format!("heights {heights:?}"),
-            ));
-        }
-        let parts =
-            source.parts.into_iter().map(|part| load(OP, "parts", part)).collect::<Result<Vec<_>>>()?;
+        let WeightShape { dtype, k, rows, .. } = source.check()?;
+        let load = |part| load(OP, "parts", part);
         Ok(CpuWeight {
-            parts,
+            parts: source.parts.into_iter().map(load).collect::<Result<_>>()?,
             dtype,
             k,
-            rows: heights.iter().sum(),
+            rows,
             order: source.rows,
-            bias: load_bias(&heights, source.biases)?,
+            bias: load_bias(source.biases)?,
         })
     }
 
@@ -141,32 +112,13 @@ impl<'a, W: Element> RowsOf<'a, W> {
 
 /// Takes over a tensor of a checkpoint, in place if it is aligned for its element type.
 pub(crate) fn load(op: &'static str, arg: &'static str, source: HostTensor) -> Result<Tensor<CpuBuffer>> {
-    let bytes = source.shape.iter().try_fold(source.dtype.size(), |bytes, &dim| bytes.checked_mul(dim));
-    if bytes != Some(source.data.len()) {
-        return Err(Error::argument(
-            op,
-            arg,
-            format!("{} of shape {:?} in {}", source.name, source.shape, source.dtype),
-            format!("{} bytes", source.data.len()),
-        ));
-    }
+    check_bytes(op, arg, &source)?;
     Tensor::new(CpuBuffer::from_bytes(source.data, source.dtype.size())?, source.dtype, &source.shape)
 }
 
-fn load_bias(heights: &[usize], biases: Vec<HostTensor>) -> Result<Vec<f64>> {
-    const OP: &str = "load_weight";
-    if biases.is_empty() {
-        return Ok(Vec::new());
-    }
-    if biases.len() != heights.len() {
-        return Err(Error::argument(OP, "biases", format!("{} or none", heights.len()), biases.len()));
-    }
-    let mut all = Vec::with_capacity(heights.iter().sum());
-    for (bias, &height) in biases.into_iter().zip(heights) {
-        if !bias.dtype.is_float() || bias.shape != [height] {
-            let given = format!("{} of type {} and shape {:?}", bias.name, bias.dtype, bias.shape);
-            return Err(Error::argument(OP, "biases", format!("floats of shape [{height}]"), given));
-        }
+fn load_bias(biases: Vec<HostTensor>) -> Result<Vec<f64>> {
+    let mut all = Vec::new();
+    for bias in biases {
         all.extend(Input::new(OP, "biases", load(OP, "biases", bias)?.view())?.to_vec::<f64>());
     }
     Ok(all)

@@ -1,5 +1,7 @@
 //! What several test modules need.
 
+pub mod golden;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 

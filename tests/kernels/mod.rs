@@ -5,15 +5,29 @@
 mod build_script;
 mod params;
 
+#[cfg(feature = "sim")]
+mod attention;
+#[cfg(feature = "sim")]
+mod attention_decode;
 #[cfg(feature = "kernels")]
 mod budget;
 #[cfg(feature = "sim")]
 mod device;
+#[cfg(feature = "sim")]
+mod graphs;
 #[cfg(feature = "kernels")]
 mod images;
+#[cfg(feature = "kernels")]
+mod listing;
+#[cfg(feature = "sim")]
+mod matmul;
 #[cfg(all(feature = "sim", feature = "cli"))]
 mod ops;
+#[cfg(all(feature = "sim", feature = "cli"))]
+mod rope_sample;
 #[cfg(feature = "kernels")]
 mod sass;
 #[cfg(feature = "kernels")]
 mod tools;
+#[cfg(all(feature = "sim", feature = "cli"))]
+mod traffic;

@@ -1,9 +1,12 @@
 //! Every operation against the CPU reference, on the device that LLAMA_KERNELS_DEVICE names: a GPU if there is one, else
 //! the simulated one.
 
+use std::collections::BTreeSet;
+
 use llama_kernels::check::{self, Outcome};
 use llama_kernels::gpu::{Device, Stream, TensorMut, TensorRef};
 use llama_kernels::ops::{self, AddRmsNorm, Embed, RmsNorm, SiluAndMul};
+use llama_kernels::plan::Kernel;
 use llama_kernels::tensor::{DType, Layout, Tensor, View};
 use llama_kernels::{Error, Result};
 
@@ -27,31 +30,53 @@ fn passes(op: &str) {
         }
     }
     assert!(failures.is_empty(), "{} cases failed on {device:?}:\n{}", failures.len(), failures.join("\n"));
-    assert!(device.launches() > 0);
+    // No instantiation without a case: a kernel's name begins with its operation's.
+    let launched = device.launched();
+    let kernels = Kernel::ALL.iter().filter(|kernel| op_of(**kernel) == Some(op));
+    let missing: Vec<_> = kernels.filter(|kernel| !launched.contains(kernel)).collect();
+    assert!(missing.is_empty(), "no case of {op} launches {missing:?}");
+}
+
+/// The operation that a kernel's name begins with: the longest of `add_rms_norm`, `rms_norm` and so on.
+fn op_of(kernel: Kernel) -> Option<&'static str> {
+    let named = |op: &&str| kernel.name().strip_prefix(op).is_some_and(|rest| rest.starts_with('_'));
+    OPS.into_iter().filter(named).max_by_key(|op| op.len())
 }
 
 #[test]
-#[cfg_attr(not(kernels_built), ignore = "the CUDA kernels were not built: there is no nvcc")]
-fn embed_is_the_reference() {
-    passes("embed");
+fn every_kernel_and_every_case_belongs_to_a_tested_operation() {
+    for &kernel in Kernel::ALL {
+        assert!(op_of(kernel).is_some(), "{}", kernel.name());
+    }
+    let ops: BTreeSet<_> = check::cases().iter().map(check::Case::op).collect();
+    assert_eq!(ops, BTreeSet::from(OPS));
 }
 
-#[test]
-#[cfg_attr(not(kernels_built), ignore = "the CUDA kernels were not built: there is no nvcc")]
-fn rms_norm_is_the_reference() {
-    passes("rms_norm");
+/// One test an operation, and the list of them.
+macro_rules! operations {
+    ($($test:ident: $op:literal,)*) => {
+        const OPS: [&str; [$($op),*].len()] = [$($op),*];
+
+        $(#[test]
+        #[cfg_attr(not(kernels_built), ignore = "the CUDA kernels were not built: there is no nvcc")]
+        fn $test() {
+            passes($op);
+        })*
+    };
 }
 
-#[test]
-#[cfg_attr(not(kernels_built), ignore = "the CUDA kernels were not built: there is no nvcc")]
-fn add_rms_norm_is_the_reference() {
-    passes("add_rms_norm");
-}
-
-#[test]
-#[cfg_attr(not(kernels_built), ignore = "the CUDA kernels were not built: there is no nvcc")]
-fn silu_and_mul_is_the_reference() {
-    passes("silu_and_mul");
+operations! {
+    embed_is_the_reference: "embed",
+    rms_norm_is_the_reference: "rms_norm",
+    add_rms_norm_is_the_reference: "add_rms_norm",
+    silu_and_mul_is_the_reference: "silu_and_mul",
+    rope_append_kv_is_the_reference: "rope_append_kv",
+    gather_rows_is_the_reference: "gather_rows",
+    matmul_is_the_reference: "matmul",
+    sample_is_the_reference: "sample",
+    attention_prefill_is_the_reference: "attention_prefill",
+    attention_decode_is_the_reference: "attention_decode",
+    attention_combine_is_the_reference: "attention_combine",
 }
 
 /// A tensor at an address that only looks like one: what is refused is never launched.

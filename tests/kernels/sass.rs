@@ -1,71 +1,277 @@
-//! The machine code itself: what the budgets of bandwidth rest on, proved without a GPU.
+//! The machine code itself: what the budgets of bandwidth and of tensor cores rest on, proved without a GPU.
 
 use llama_kernels::gpu::registry;
 use llama_kernels::plan::Kernel;
 
-use super::tools;
+use super::listing::{self, Instruction, Listing};
 
-/// 16-byte loads and stores of a thread, and its other global accesses. Each input vector is loaded once, each
-/// output stored once: a number above these means that a row is read twice or that an access was split.
-fn expected(kernel: Kernel) -> [usize; 3] {
+/// What is expected of a kernel's code.
+enum Expected {
+    /// Every input vector is loaded once and every output stored once: 16-byte loads and stores of a thread, and its other
+    /// global accesses. A number above these means that a row is read twice or that an access was split.
+    Rows([usize; 3]),
+    /// The same accesses in loops.
+    Loops([usize; 3]),
+    /// Tensor cores.
+    Tensor(Tensor),
+}
+
+/// How operands come to the tensor cores.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Path {
+    /// Asynchronous copies into shared memory, and loads of four matrices at a time from there.
+    Shared,
+    /// Loads of 16 bytes into the registers that hold the fragments.
+    Registers,
+}
+
+/// What the main loop of a kernel with tensor cores is made of: the one with the most tensor instructions, and of several
+/// of them the shortest.
+struct Tensor {
+    path: Path,
+    /// Tensor instructions.
+    mma: usize,
+    /// What brings the fragments to them: LDSM, or LDG.128.
+    fragments: usize,
+    /// Asynchronous copies.
+    copies: usize,
+    /// Other instructions, at most.
+    others: usize,
+    /// Global accesses of less than 16 bytes among them, at most, and what for.
+    narrow: (usize, &'static str),
+    /// MUFU.EX2.
+    exponentials: usize,
+}
+
+fn expected(kernel: Kernel) -> Expected {
+    use Expected::{Loops, Rows};
     match kernel {
         // The id, and the error word.
-        Kernel::EmbedB16 => [4, 4, 2],
+        Kernel::EmbedB16 => Rows([4, 4, 2]),
         // x and weight; out.
-        Kernel::RmsNormBf16 | Kernel::RmsNormF16 => [8, 4, 0],
+        Kernel::RmsNormBf16 | Kernel::RmsNormF16 => Rows([8, 4, 0]),
         // x, residual and weight; residual and out.
-        Kernel::AddRmsNormBf16 | Kernel::AddRmsNormF16 => [12, 8, 0],
+        Kernel::AddRmsNormBf16 | Kernel::AddRmsNormF16 => Rows([12, 8, 0]),
         // gate and up; out.
-        Kernel::SiluAndMulBf16 | Kernel::SiluAndMulF16 => [4, 2, 0],
-        other => panic!("{}: state its accesses here", other.name()),
+        Kernel::SiluAndMulBf16 | Kernel::SiluAndMulF16 => Rows([4, 2, 0]),
+        // Two vectors of four heads, two of cosines and of sines; the heads; position, slot and the error word.
+        Kernel::RopeAppendKvBf16 | Kernel::RopeAppendKvF16 => Rows([12, 8, 3]),
+        // Four splits' parts at a time.
+        Kernel::AttentionCombineBf16 | Kernel::AttentionCombineF16 => Loops([4, 0, 11]),
+        Kernel::SampleF32 => Loops([32, 0, 125]),
+        other => Expected::Tensor(tensor(other)),
     }
 }
 
-/// The instruction of a line such as `/*02b0*/ @!P0 LDG.E.128 R20, …`.
-fn opcode(line: &str) -> Option<&str> {
-    let (_, instruction) = line.strip_prefix("/*")?.split_once("*/")?;
-    instruction.split_whitespace().find(|word| !word.starts_with('@'))
+fn tensor(kernel: Kernel) -> Tensor {
+    let none = (0, "");
+    let error = (6, "pages, and the error word");
+    let matmul = |mma, fragments, copies, others| Tensor {
+        path: Path::Shared,
+        mma,
+        fragments,
+        copies,
+        others,
+        narrow: none,
+        exponentials: 0,
+    };
+    let attention = |mma, fragments, copies, others, exponentials| Tensor {
+        narrow: error,
+        exponentials,
+        ..matmul(mma, fragments, copies, others)
+    };
+    let name = kernel.name();
+    let (family, variant) = name.split_once("_bf16_").or(name.split_once("_f16_")).unwrap_or((name, ""));
+    match (family, variant) {
+        ("matmul", "128x256x64") => matmul(128, 32, 12, 84),
+        ("matmul", "128x256x32") => matmul(64, 16, 6, 54),
+        ("matmul", "128x128x64") => matmul(128, 32, 16, 96),
+        ("matmul", "64x128x64") => matmul(64, 24, 12, 84),
+        ("matmul", "64x64x128") => matmul(64, 24, 16, 94),
+        // Bound by its loads: a tensor instruction has 8 or 16 tokens to do.
+        ("matmul_stream", "m8") => Tensor { path: Path::Registers, ..matmul(16, 24, 0, 110) },
+        ("matmul_stream", "m16") => Tensor { path: Path::Registers, ..matmul(32, 24, 0, 220) },
+        // Tiles all of whose keys are seen by all rows; others have a loop of their own.
+        ("attention_prefill", "hd64") => attention(256, 72, 16, 920, 132),
+        ("attention_prefill", "hd128") => attention(256, 80, 16, 700, 68),
+        // Bound by its loads. One loop for all tiles, with what is done for the last of them.
+        ("attention_decode", "hd64_m16") => attention(16, 8, 10, 920, 10),
+        ("attention_decode", "hd64_m64") => attention(64, 32, 10, 1010, 34),
+        ("attention_decode", "hd128_m16") => attention(32, 16, 18, 1300, 10),
+        ("attention_decode", "hd128_m64") => attention(128, 64, 18, 1430, 34),
+        _ => panic!("{name}: state its instructions here"),
+    }
+}
+
+/// What is wrong with a kernel's code.
+fn faults(kernel: Kernel, listing: &Listing) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut refuse = |stems: &[&str], what: &str| {
+        let found = listing.positions(|instruction| stems.contains(&instruction.stem())).len();
+        if found > 0 {
+            faults.push(format!("{found} {what}"));
+        }
+    };
+    refuse(&["LDL", "STL"], "accesses to local memory: registers are spilled");
+    refuse(&["LD", "ST"], "accesses whose address space the compiler did not know");
+    match expected(kernel) {
+        Expected::Rows(accesses) => faults.extend(row_faults(accesses, true, listing)),
+        Expected::Loops(accesses) => faults.extend(row_faults(accesses, false, listing)),
+        Expected::Tensor(tensor) => {
+            let element = if kernel.name().contains("_bf16") { "BF16" } else { "F16" };
+            faults.extend(tensor_faults(&tensor, element, listing));
+        }
+    }
+    faults
+}
+
+fn row_faults(accesses: [usize; 3], loads_first: bool, listing: &Listing) -> Vec<String> {
+    let wide = |stem| listing.positions(|instruction| instruction.stem() == stem && instruction.has("128"));
+    let (loads, stores) = (wide("LDG"), wide("STG"));
+    let global = listing.positions(Instruction::is_global);
+    let counts = [loads.len(), stores.len(), global.len() - loads.len() - stores.len()];
+    let mut faults = Vec::new();
+    if counts != accesses {
+        faults.push(format!("{counts:?} wide loads, wide stores and others instead of {accesses:?}"));
+    }
+    // All loads are in flight before the first result is stored.
+    if loads_first && loads.last() >= stores.first() {
+        faults.push("a load waits for a store".into());
+    }
+    faults
+}
+
+fn tensor_faults(expected: &Tensor, element: &str, listing: &Listing) -> Vec<String> {
+    let mut faults = Vec::new();
+    // m16n8k16, accumulating in f32.
+    let tensor = if element == "BF16" { "HMMA.16816.F32.BF16" } else { "HMMA.16816.F32" };
+    let kinds = listing.tensor_instructions();
+    if kinds.keys().ne([&tensor]) {
+        faults.push(format!("tensor instructions {kinds:?} instead of {tensor}"));
+    }
+    // Four matrices at a time, not one by one.
+    let narrow = listing.positions(|op| op.stem() == "LDSM" && !op.has("4")).len();
+    if narrow > 0 {
+        faults.push(format!("{narrow} loads of fewer than four matrices"));
+    }
+    // Past the L1 cache, 16 bytes each.
+    let split = listing.positions(|op| op.stem() == "LDGSTS" && !(op.has("128") && op.has("BYPASS"))).len();
+    if split > 0 {
+        faults.push(format!("{split} asynchronous copies of fewer than 16 bytes, or through L1"));
+    }
+    let count = |body: &[Instruction], stem| body.iter().filter(|op| op.stem() == stem).count();
+    let loops = listing.loops("HMMA");
+    let Some(body) = loops.into_iter().min_by_key(|body| (usize::MAX - count(body, "HMMA"), body.len()))
+    else {
+        faults.push("no loop with tensor instructions".into());
+        return faults;
+    };
+    let wide_loads = body.iter().filter(|op| op.stem() == "LDG" && op.has("128")).count();
+    let fragments = match expected.path {
+        Path::Shared => count(body, "LDSM"),
+        Path::Registers => wide_loads,
+    };
+    let exponentials = body.iter().filter(|op| op.stem() == "MUFU" && op.has("EX2")).count();
+    let counts = [count(body, "HMMA"), fragments, count(body, "LDGSTS"), exponentials];
+    let wanted = [expected.mma, expected.fragments, expected.copies, expected.exponentials];
+    if counts != wanted {
+        faults.push(format!(
+            "{counts:?} mma, loads of fragments, copies and EX2 in the main loop instead of {wanted:?}"
+        ));
+    }
+    let others = body.len() - counts[..3].iter().sum::<usize>();
+    if others > expected.others {
+        faults.push(format!("{others} other instructions in the main loop instead of {}", expected.others));
+    }
+    let narrow = body.iter().filter(|op| op.is_global() && !op.has("128")).count();
+    let (most, what) = expected.narrow;
+    if narrow > most {
+        faults.push(format!("{narrow} narrow accesses in the main loop, of which {most} are for {what:?}"));
+    }
+    faults
+}
+
+/// Code that is wrong in every way that is looked for.
+#[test]
+fn what_is_wrong_is_named() {
+    let rows = Listing::parse(&[
+        "/*0000*/ LDG.E R4, [R2.64] ;",
+        "/*0010*/ STG.E.128 [R2.64], R4 ;",
+        "/*0020*/ LDG.E.128 R4, [R2.64] ;",
+        "/*0030*/ STL [R1], R4 ;",
+        "/*0040*/ LD.E R4, [R2.64] ;",
+    ]);
+    assert_eq!(
+        faults(Kernel::SiluAndMulBf16, &rows),
+        [
+            "1 accesses to local memory: registers are spilled",
+            "1 accesses whose address space the compiler did not know",
+            "[1, 1, 1] wide loads, wide stores and others instead of [4, 2, 0]",
+            "a load waits for a store",
+        ]
+    );
+
+    let expected = Tensor {
+        path: Path::Shared,
+        mma: 2,
+        fragments: 1,
+        copies: 1,
+        others: 3,
+        narrow: (1, "pages"),
+        exponentials: 1,
+    };
+    let right = [
+        "/*0000*/ LDGSTS.E.BYPASS.LTC128B.128 [R2], [R4.64] ;",
+        "/*0010*/ LDSM.16.M88.4 R8, [R4] ;",
+        "/*0020*/ HMMA.16816.F32.BF16 R8, R4, R6, R8 ;",
+        "/*0030*/ HMMA.16816.F32.BF16 R8, R4, R6, R8 ;",
+        "/*0040*/ MUFU.EX2 R8, R8 ;",
+        "/*0050*/ LDG.E R2, [R4.64] ;",
+        "/*0060*/ @P0 BRA 0x0 ;",
+        "/*0070*/ STG.E [R2.64], R8 ;",
+    ];
+    assert_eq!(tensor_faults(&expected, "BF16", &Listing::parse(&right)), Vec::<String>::new());
+    let with = |from: &str, to: &str| {
+        let lines = right.map(|line| line.replace(from, to));
+        let lines = lines.each_ref().map(String::as_str);
+        tensor_faults(&expected, "BF16", &Listing::parse(&lines)).join("; ")
+    };
+    assert_eq!(
+        with(".F32.BF16", ".F32"),
+        "tensor instructions {\"HMMA.16816.F32\": 2} instead of HMMA.16816.F32.BF16"
+    );
+    assert_eq!(with("LDSM.16.M88.4", "LDSM.16.M88"), "1 loads of fewer than four matrices");
+    assert_eq!(
+        with("BYPASS.LTC128B.128", "64"),
+        "1 asynchronous copies of fewer than 16 bytes, or through L1"
+    );
+    assert_eq!(with("BRA 0x0", "BRA 0x70"), "no loop with tensor instructions");
+    let counts = "mma, loads of fragments, copies and EX2 in the main loop instead of [2, 1, 1, 1]";
+    assert_eq!(with("BRA 0x0", "BRA 0x30"), format!("[1, 0, 0, 1] {counts}"));
+    assert_eq!(
+        with("MUFU.EX2", "STG.E.64"),
+        format!("[2, 1, 1, 0] {counts}; 2 narrow accesses in the main loop, of which 1 are for \"pages\"")
+    );
+    let registers = Tensor { path: Path::Registers, others: 2, ..expected };
+    assert_eq!(
+        tensor_faults(&registers, "BF16", &Listing::parse(&right)),
+        [format!("[2, 0, 1, 1] {counts}"), "4 other instructions in the main loop instead of 2".to_string()]
+    );
 }
 
 #[test]
 #[cfg_attr(not(kernels_pinned), ignore = "the pinned nvcc did not build these kernels")]
-fn memory_is_accessed_in_16_bytes_and_never_spilled_to() {
+fn kernels_are_the_instructions_that_they_should_be() {
+    let mut wrong = Vec::new();
     let mut seen = 0;
     for &kernel in Kernel::ALL {
-        let output = tools::cuobjdump(kernel.family(), kernel, &["-sass", "-fun", kernel.name()]);
-        for ((name, arch), lines) in tools::by_kernel(&output) {
-            let ops: Vec<&str> = lines.into_iter().filter_map(opcode).collect();
-            let positions = |wanted: &dyn Fn(&str) -> bool| -> Vec<usize> {
-                ops.iter().enumerate().filter(|(_, op)| wanted(op)).map(|(position, _)| position).collect()
-            };
-            let any = |op: &str, stems: &[&str]| stems.iter().any(|stem| op.split('.').next() == Some(stem));
-            let wide = |op: &str, stem: &str| any(op, &[stem]) && op.split('.').any(|part| part == "128");
-
-            let loads = positions(&|op| wide(op, "LDG"));
-            let stores = positions(&|op| wide(op, "STG"));
-            let global = positions(&|op| any(op, &["LDG", "STG", "RED", "REDG", "ATOM", "ATOMG"]));
-            let counts = [loads.len(), stores.len(), global.len() - loads.len() - stores.len()];
-            assert_eq!(counts, expected(kernel), "{name} sm_{arch}: {ops:?}");
-            // All loads are in flight before the first result is stored.
-            assert!(loads.last() < stores.first(), "{name} sm_{arch}: a load waits for a store");
-            let spills = positions(&|op| any(op, &["LDL", "STL"]));
-            assert!(spills.is_empty(), "{name} sm_{arch} uses local memory");
-            // An access whose address space the compiler did not know.
-            let generic = positions(&|op| any(op, &["LD", "ST"]));
-            assert!(generic.is_empty(), "{name} sm_{arch} has generic accesses");
+        for arch in registry::architectures().unwrap() {
+            let listing = &listing::all()[&(kernel.name().to_string(), arch.to_string())];
+            let faults = faults(kernel, listing);
+            wrong.extend(faults.iter().map(|fault| format!("{} sm_{arch}: {fault}", kernel.name())));
             seen += 1;
         }
     }
-    assert_eq!(seen, Kernel::ALL.len() * registry::architectures().unwrap().len());
-}
-
-#[test]
-fn opcodes_are_read_behind_predicates() {
-    assert_eq!(
-        opcode("/*02b0*/              @!P0 LDG.E.NA.128 R20, desc[UR6][R32.64] ;"),
-        Some("LDG.E.NA.128")
-    );
-    assert_eq!(opcode("/*0030*/                   EXIT ;"), Some("EXIT"));
-    assert_eq!(opcode("/* 0x000fe20000000f00 */"), None);
-    assert_eq!(opcode("headerflags	@\"EF_CUDA_TEXMODE_UNIFIED\""), None);
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    assert_eq!(seen, listing::all().len());
 }

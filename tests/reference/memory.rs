@@ -1,6 +1,6 @@
 use llama_kernels::Error;
 use llama_kernels::backend::{
-    Activation, ActivationMut, Backend, Epilogue, GatherRows, Matmul, RowOrder, WeightSource,
+    Activation, ActivationMut, Backend, Epilogue, GatherRows, Matmul, ModelDims, RowOrder, WeightSource,
 };
 use llama_kernels::reference::{Activations, Cpu, CpuBuffer};
 use llama_kernels::tensor::{Bytes, DType, HostTensor, Layout, View, ViewMut};
@@ -153,9 +153,19 @@ fn views_beyond_their_buffer_and_checkpoints_to_write_are_refused() {
 
 #[test]
 fn activations_are_exact_or_as_the_checkpoint() {
+    let dims = ModelDims {
+        hidden_size: 8,
+        intermediate_size: 8,
+        num_q_heads: 1,
+        num_kv_heads: 1,
+        head_dim: 8,
+        vocab_size: 8,
+    };
     for checkpoint in [DType::BF16, DType::F16, DType::F32] {
-        assert_eq!(Cpu::<f32>::new(Activations::Exact).activation_dtype(checkpoint), DType::F32);
-        assert_eq!(Cpu::<f64>::new(Activations::Exact).activation_dtype(checkpoint), DType::F64);
-        assert_eq!(Cpu::<f32>::new(Activations::AsCheckpoint).activation_dtype(checkpoint), checkpoint);
+        let exact = Activations::Exact;
+        assert_eq!(Cpu::<f32>::new(exact).prepare(&dims, checkpoint).unwrap(), DType::F32);
+        assert_eq!(Cpu::<f64>::new(exact).prepare(&dims, checkpoint).unwrap(), DType::F64);
+        let mut rounding = Cpu::<f32>::new(Activations::AsCheckpoint);
+        assert_eq!(rounding.prepare(&dims, checkpoint).unwrap(), checkpoint);
     }
 }

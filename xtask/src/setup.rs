@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{toolkit, workspace};
+use crate::{nvcc, toolkit, workspace};
 
 /// What is installed. nvcc, its compiler (nvvm) and its headers are pinned alike: left free, pip mixes nvcc 13.0
 /// with a newer compiler, whose PTX the older assembler refuses. The disassemblers have no 13.0 release as wheels.
@@ -55,6 +55,17 @@ pub fn run(args: &[String]) -> Result<()> {
     probe(&dir)?;
     println!("it compiles: `cargo build` finds it by itself");
     Ok(())
+}
+
+/// Makes sure that the build script will find an nvcc.
+pub fn compiler() -> Result<()> {
+    if let Some(nvcc) = nvcc::find(&workspace::env, &Path::is_file) {
+        let (version, _) = nvcc::version(&nvcc).map_err(anyhow::Error::msg)?;
+        println!("CUDA compiler {version}: {}", nvcc.display());
+        return Ok(());
+    }
+    println!("no nvcc found: installing the pinned CUDA compiler");
+    run(&[])
 }
 
 /// A file of the installation, by its path below `site-packages`.

@@ -1,11 +1,14 @@
 //! Runs the whole test suite, kernels included.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{bindgen, corpus, nvcc, setup, workspace};
+use crate::{bindgen, corpus, setup, workspace};
+
+/// The examples that need no CUDA kernels.
+const CPU_EXAMPLES: [&str; 3] = ["01_generate", "02_ragged_batch", "03_reference_operation"];
 
 /// `cargo xtask test [--cpu-only]`: installs the CUDA compiler if there is none.
 pub fn run(args: &[String]) -> Result<()> {
@@ -14,7 +17,7 @@ pub fn run(args: &[String]) -> Result<()> {
         println!("testing the CPU path alone, as asked: the CUDA kernels are not compiled and not tested");
         return cpu_path();
     }
-    if let Err(reason) = compiler() {
+    if let Err(reason) = setup::compiler() {
         println!("there is no CUDA compiler and none could be installed: {reason:#}");
         println!("testing the CPU path alone");
         cpu_path()?;
@@ -32,7 +35,7 @@ pub fn run(args: &[String]) -> Result<()> {
             .env("LLAMA_KERNELS_LAUNCHES", &launches.file),
     )?;
     generated_files()?;
-    examples(&["--all-features"])?;
+    examples(&["--all-features"], &|_| true)?;
     launches.report()
 }
 
@@ -98,36 +101,26 @@ fn generated_files() -> Result<()> {
     }
 }
 
-/// Makes sure that the build script will find an nvcc.
-fn compiler() -> Result<()> {
-    if let Some(nvcc) = nvcc::find(&workspace::env, &Path::is_file) {
-        let (version, _) = nvcc::version(&nvcc).map_err(anyhow::Error::msg)?;
-        println!("CUDA compiler {version}: {}", nvcc.display());
-        return Ok(());
-    }
-    println!("no nvcc found: installing the pinned CUDA compiler");
-    setup::run(&[])
-}
-
 fn cpu_path() -> Result<()> {
     let features = ["--no-default-features", "--features", "cli"];
     workspace::run(workspace::cargo().arg("test").args(features))?;
-    examples(&features)
+    examples(&features, &|name| CPU_EXAMPLES.contains(&name))
 }
 
 /// Every example runs as a test does: to the end, from the workspace's root.
-fn examples(features: &[&str]) -> Result<()> {
-    examples_of("llama-kernels", "examples", features)?;
-    examples_of("ptx-sim", "ptx-sim/examples", &[])
+fn examples(features: &[&str], wanted: &dyn Fn(&str) -> bool) -> Result<()> {
+    examples_of("llama-kernels", "examples", features, wanted)?;
+    examples_of("ptx-sim", "ptx-sim/examples", &[], &|_| true)
 }
 
-fn examples_of(package: &str, folder: &str, features: &[&str]) -> Result<()> {
+fn examples_of(package: &str, folder: &str, features: &[&str], wanted: &dyn Fn(&str) -> bool) -> Result<()> {
     let folder = workspace::root().join(folder);
     let files = std::fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
     let mut examples: Vec<_> = files
         .filter_map(|file| Some(file.ok()?.path()))
         .filter(|file| file.extension().is_some_and(|extension| extension == "rs"))
         .filter_map(|file| file.file_stem()?.to_str().map(str::to_owned))
+        .filter(|name| wanted(name))
         .collect();
     examples.sort();
     for example in examples {

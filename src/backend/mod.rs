@@ -1,7 +1,7 @@
 //! The operations that a Llama forward pass is made of, as a trait that every device implements.
 //!
 //! The forward pass (`model::forward`) is written once over [`Backend`]; the CPU reference implements it in
-//! [`crate::reference`]. Arguments are the kernels' contracts: `T` is the number of tokens in the flat list of a step,
+//! [`crate::reference`], a GPU in [`Gpu`]. Arguments are the kernels' contracts: `T` is the number of tokens in the flat list of a step,
 //! `D` the hidden size, `Hq` and `Hkv` the numbers of query and key/value heads, `hd` the head dimension, `V` the
 //! vocabulary. All tensors are row-major with last stride 1. An operation checks its arguments before it computes
 //! anything; `T` may be 0.
@@ -10,10 +10,19 @@
 //! an activation is its precision. On the CPU f32 activations make the reference, and activations in the checkpoint's
 //! 16-bit type round exactly where a GPU stores 16 bits.
 
+#[cfg(feature = "kernels")]
+mod gpu;
+mod weight;
+
 use std::ops::Range;
 
 use crate::Result;
 use crate::tensor::{DType, HostTensor, Tensor, View, ViewMut};
+
+#[cfg(feature = "kernels")]
+pub use gpu::{CHECK_DATA_VARIABLE, Gpu, GpuOptions, GpuWeight};
+pub use weight::{RowOrder, WeightSource};
+pub(crate) use weight::{WeightShape, check_bytes};
 
 /// A sequence that brings at most this many tokens to a step (one, or speculative ones) is a decode: its attention reads the
 /// cache once for all of them.
@@ -51,28 +60,6 @@ pub struct ModelDims {
     pub head_dim: usize,
     /// Rows of the output head, `V`.
     pub vocab_size: usize,
-}
-
-/// How the parts of a fused weight stand in the output of its matmul.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RowOrder {
-    /// One after the other: q, then k, then v.
-    Concatenated,
-    /// Two parts of equal height that [`Epilogue::SwiGlu`] combines: gate, then up. (A GPU interleaves their rows in
-    /// blocks of 8 when it loads them.)
-    GateUp,
-}
-
-/// A linear weight as the checkpoint holds it: parts of shape `[n_i, k]` that are multiplied as one.
-#[derive(Clone, Debug)]
-pub struct WeightSource {
-    /// The parts, in order; all have the same `k` and one element type.
-    pub parts: Vec<HostTensor>,
-    /// One bias of shape `[n_i]` a part, or none at all.
-    pub biases: Vec<HostTensor>,
-    /// How the parts are combined.
-    pub rows: RowOrder,
 }
 
 /// An activation to read: as it is, or quantised to fp8.
@@ -117,10 +104,11 @@ pub enum ActivationMut<'a, T> {
 }
 
 /// What follows the sum of a matmul.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Epilogue {
     /// Nothing but the weight's bias, if it has one.
+    #[default]
     None,
     /// `silu(gate) * up` over a weight of [`RowOrder::GateUp`], biases added first; the output is half as wide.
     SwiGlu,
@@ -296,25 +284,38 @@ pub trait Backend: Sized {
     /// What a user calls this device: "CPU, 8 threads".
     fn description(&self) -> String;
 
-    /// The element type of activations and KV cache for a checkpoint in `checkpoint`.
-    fn activation_dtype(&self, checkpoint: DType) -> DType;
+    /// How many kernels the device has launched so far; `None` where there is nothing to launch.
+    fn kernel_launches(&self) -> Option<u64> {
+        None
+    }
 
-    /// Told once, before the first step: no step exceeds `bounds`. Workspaces are allocated here.
+    /// Told first of all: the widths of the model, and the element type of its checkpoint. Returns that of activations and
+    /// KV cache. [`Error::Unsupported`](crate::Error::Unsupported) for a model that this device does not run, before any
+    /// weight is read.
+    fn prepare(&mut self, dims: &ModelDims, checkpoint: DType) -> Result<DType>;
+
+    /// Told once, after [`Backend::prepare`] and before the first step: no step exceeds `bounds`. Workspaces are allocated
+    /// here.
     fn reserve(&mut self, dims: &ModelDims, bounds: &StepBounds) -> Result<()>;
 
     /// A new tensor, all zeros.
     fn alloc(&mut self, dtype: DType, shape: &[usize]) -> Result<Tensor<Self::Buffer>>;
 
-    /// Copies little-endian elements into a contiguous view of as many bytes.
+    /// Copies little-endian elements into a contiguous view of as many bytes, behind all operations so far. The bytes are
+    /// the caller's again when this returns, and need not have arrived by then.
     fn upload(&mut self, to: ViewMut<'_, Self::Buffer>, bytes: &[u8]) -> Result<()>;
 
-    /// Waits for all operations so far and copies a contiguous view out.
+    /// Waits for all operations so far and copies a contiguous view out. [`Error::DeviceData`](crate::Error::DeviceData) where
+    /// one of them found ids, positions, slots or pages out of range and the device looks for that.
     fn download(&mut self, from: View<'_, Self::Buffer>, bytes: &mut [u8]) -> Result<()>;
+
+    /// Waits for all operations so far, with the errors of [`Backend::download`].
+    fn synchronize(&mut self) -> Result<()>;
 
     /// Takes over a linear weight, or an embedding table (a single part), from the checkpoint.
     fn load_weight(&mut self, source: WeightSource) -> Result<Self::Weight>;
 
-    /// Takes over a norm's weight, `[D]`.
+    /// Takes over a norm's weight, `[D]`, in any floating-point type.
     fn load_vector(&mut self, source: HostTensor) -> Result<Tensor<Self::Buffer>>;
 
     /// Runs the launches of a step. Where `repeats` is given, `launches` makes the same calls on the same memory each time

@@ -1,0 +1,520 @@
+// attention_decode: out = softmax(softmax_scale * Q K^T) V, causal, of sequences that bring 1 to 8
+//                   queries each; split over the keys, for attention_combine to merge
+//
+// Layout: q, out [num_tokens, num_q_heads, head_dim]; keys and values in pages of a power of two of
+//         tokens, or contiguous; bf16 or f16, head_dim 64 or 128. With splits, f32 partial results
+//         and their lse (natural) go to the workspace: see AttentionParams.
+// FLOPs:  4 * head_dim * group * num_kv_heads * sum over sequences of q_len * kv_len
+// Bytes:  4 * head_dim * num_kv_heads * sum of kv_len: keys and values, once. Queries and outputs
+//         are a thousandth of that at 1k keys; a split adds 8 * head_dim * rows for its partial
+//         result, written and read.
+// Bound:  HBM bandwidth: group * q_len FLOPs a byte, 128 at most, where mma.sync balances the
+// memory
+//         at 150 to 200. Expected on an H200: 94% of the copy rate at 8 x 16k. The rest is lost in
+//         the first trips to memory (lengths, page indices, keys: three latencies) and in the
+//         merging of splits.
+//
+// Tile: the query heads of a key/value head and the queries of a sequence are the rows of one tile
+// (row = query * group + head), so that keys and values are read once. A block of 4 warps takes 64
+// keys at a time; each warp copies 16 of them (cp.async, 16 bytes a thread, past L1) into its slice
+// of a ring of 96 KB. Of that ring all but the values of one tile are under way while a warp waits
+// for keys: 80 KB a block for head_dim 128 (3 stages), 88 KB for 64 (6 stages); two blocks on a
+// multiprocessor of an H200 have 160 KB in flight, five times what its share of the bandwidth needs
+// at 1 us of latency.
+//   16 rows: a warp multiplies its own slice and nobody else's: it waits for its own copies alone,
+//            there is no barrier in the loop. In the end the warps' results are merged through
+//            shared memory, in order.
+//   64 rows: each warp has 16 rows and multiplies all keys of a tile; two barriers a tile.
+// Queries, outputs and the softmax's state are in registers: 106 to 108 (head_dim 64) or 168 to 173
+// (128) a thread for 16 rows, 145 or 199 at most for 64, of 255. Queries pass through the slice of
+// the ring that is filled last. A warp issues some 400 instructions for 16 keys of 128 elements; at
+// the memory's speed the four schedulers have 1760 slots in that time.
+//
+// Grid: (num_kv_heads * num_seqs, max_splits, blocks of rows), from bounds that the host knows; the
+// number of a sequence's splits comes from its length on the device, so that a captured graph may
+// be replayed with other lengths. A block without keys says so (lse = -inf) and ends.
+#include "common/attention.cuh"
+#include "common/not_finite.cuh"
+#include "common/reduction.cuh"
+
+constexpr int kThreads = ATTENTION_DECODE_THREADS;
+constexpr int kWarps = kThreads / kWarpSize;
+constexpr int kBlockN = ATTENTION_DECODE_KEYS;
+constexpr int kSliceKeys = kBlockN / kWarps;
+static_assert(kSliceKeys == 16, "a slice is one step of the product with the values");
+
+// The queries of one sequence.
+struct Queries {
+  int begin;   // the first one's token
+  int len;     // how many
+  bool wrong;  // that is not what q_indptr says
+
+  // By all lanes of a warp. Bounded so that sequences lie in q and do not overlap: a sequence
+  // begins where those before it end, or later.
+  __device__ __forceinline__ Queries(const AttentionParams& params, int seq_idx) : begin(0) {
+    const int given_end = load_i32(params.q_indptr, params.first_seq + seq_idx + 1ll);
+    int given_begin = 0;
+    for (int idx = threadIdx.x % kWarpSize; idx <= seq_idx; idx += kWarpSize) {
+      given_begin = load_i32(params.q_indptr, params.first_seq + static_cast<int64_t>(idx));
+      begin = max(begin, given_begin);
+    }
+    given_begin = __shfl_sync(0xffffffff, given_begin, seq_idx % kWarpSize);
+    begin = min(__reduce_max_sync(0xffffffff, begin), params.num_tokens);
+    const int end = max(begin, min(given_end, params.num_tokens));
+    len = min(end - begin, params.max_q_len);
+    wrong = begin != given_begin || begin + len != given_end;
+  }
+};
+
+// The rows of a block as queries of a sequence and heads of the group. Divides by the group with a
+// multiplication: rows are below 2^8, so that 16 bits of the reciprocal, rounded up, are exact.
+struct PackedRows {
+  int first;  // of this block
+  int num;    // of this block; 0 or fewer where it has none
+  int group;
+  int reciprocal;
+
+  __device__ __forceinline__ PackedRows(int first, int q_len, int group)
+      : first(first), num(q_len * group - first), group(group), reciprocal((1 << 16) / group + 1) {}
+
+  __device__ __forceinline__ int query(int row) const { return (first + row) * reciprocal >> 16; }
+  __device__ __forceinline__ int head(int row) const { return first + row - query(row) * group; }
+};
+
+// Rows of the partial results.
+__device__ __forceinline__ int64_t num_part_rows(const AttentionParams& params) {
+  return static_cast<int64_t>(params.num_seqs) * params.max_q_len * params.num_kv_heads *
+         params.group;
+}
+
+// The row of the partial results that is this split's of row `row` of the tile.
+__device__ __forceinline__ int64_t part_row(const AttentionParams& params, int seq_idx, int kv_head,
+                                            const PackedRows& rows, int row) {
+  const int64_t token = static_cast<int64_t>(seq_idx) * params.max_q_len + rows.query(row);
+  return blockIdx.y * num_part_rows(params) + token * params.num_kv_heads * rows.group +
+         kv_head * rows.group + rows.head(row);
+}
+
+__device__ __forceinline__ void* part_lse(const AttentionParams& params, int64_t part_row) {
+  return reinterpret_cast<char*>(params.lse) + part_row * 4;
+}
+
+// Which rows of the result are the sequence's: in front of the partial results' lse.
+__device__ __forceinline__ void tell_combine(const AttentionParams& params, int seq_idx,
+                                             const Queries& queries) {
+  char* gmem = reinterpret_cast<char*>(params.lse) - (params.num_seqs - seq_idx) * 8ll;
+  st_global(gmem, uint2{static_cast<uint32_t>(queries.begin), static_cast<uint32_t>(queries.len)});
+}
+
+// lse = -inf for rows of queries that the sequence could have brought, so that attention_combine
+// need not know which rows there are before it asks for their parts.
+template <int kBlockM>
+__device__ __forceinline__ void mark_missing(const AttentionParams& params, int seq_idx,
+                                             int kv_head, const PackedRows& rows) {
+  const int end = min(params.max_q_len * params.group - rows.first, kBlockM);
+  for (int row = max(rows.num, 0) + threadIdx.x; row < end; row += kThreads) {
+    st_global_f32(part_lse(params, part_row(params, seq_idx, kv_head, rows, row)), -kInfinity);
+  }
+}
+
+// The keys that a block reads: whole tiles, but for a sequence's last.
+struct Split {
+  int start;
+  int end;
+
+  __device__ __forceinline__ Split(const AttentionParams& params, int split_idx, int kv_len) {
+    int size = params.split_keys;
+    if (size == 0) {
+      // As few splits as the grid has, of at least so many keys.
+      size = (kv_len + params.max_splits - 1) / params.max_splits;
+      size = max((size + kBlockN - 1) / kBlockN * kBlockN, ATTENTION_DECODE_MIN_SPLIT_KEYS);
+    }
+    // No overflow: both factors are bounded by the number of keys of a sequence, 2^30.
+    start = min(static_cast<int64_t>(split_idx) * size, static_cast<int64_t>(kv_len));
+    end = min(start + size, kv_len);
+  }
+
+  __device__ __forceinline__ int num_tiles() const { return (end - start + kBlockN - 1) / kBlockN; }
+};
+
+template <typename Pair, int kHeadDim, int kBlockM>
+class DecodeTile {
+ public:
+  __device__ __forceinline__ DecodeTile(const AttentionParams& params, char* smem, int seq_idx,
+                                        int kv_head, const Queries& queries, const PackedRows& rows,
+                                        const Keys& keys, const Split& split)
+      : params_(params),
+        smem_(smem),
+        seq_idx_(seq_idx),
+        kv_head_(kv_head),
+        queries_(queries),
+        rows_(rows),
+        keys_(keys),
+        split_(split) {}
+
+  // Without a key: zeros, or nothing, and lse = -inf.
+  __device__ __forceinline__ void run_without_keys() const {
+    const float zeros[4] = {};
+    for (int row = threadIdx.x / kRowThreads; row < min(rows_.num, kBlockM);
+         row += kThreads / kRowThreads) {
+      store(row, threadIdx.x % kRowThreads, zeros, -kInfinity);
+    }
+  }
+
+  __device__ __forceinline__ void run() const {
+    Accumulators<1, kHeadDim / 8> acc_o = {};
+    OnlineSoftmax<1> softmax;
+    attend(acc_o, softmax);
+    merge_and_store(acc_o, softmax);
+  }
+
+ private:
+  static constexpr bool kOwnKeys = kBlockM == ATTENTION_DECODE_FEW_ROWS;  // of each warp
+  static_assert(kOwnKeys || kBlockM == kWarps * 16, "each warp has 16 rows");
+  static constexpr int kKeys = kOwnKeys ? kSliceKeys : kBlockN;  // that a warp multiplies at a time
+  static constexpr int kRowChunks = kHeadDim / kChunkElements;
+  static constexpr int kSliceBytes = kSliceKeys * kHeadDim * 2;
+  static constexpr int kTileBytes = kBlockN * kHeadDim * 2;  // of keys, or of values
+  static constexpr int kStages = ATTENTION_DECODE_RING_BYTES / (2 * kTileBytes);
+  static constexpr int kRowThreads = kHeadDim / 4;  // that store a row
+  // Floats from one row of results to the next in shared memory: the eight threads that write
+  // neighbouring columns of a row, and the rows beside it, meet different banks.
+  static constexpr int kResultStride = kHeadDim + 8;
+  static constexpr int kParts = kOwnKeys ? kWarps : 1;  // results of a row
+  static_assert(kWarps * 16 * (kResultStride + 2) * 4 <= ATTENTION_DECODE_RING_BYTES,
+                "results take the place of the ring");
+
+  using Copy = TileCopy<kHeadDim, kSliceKeys, kWarpSize>;
+  using QueryOperand = uint32_t[kHeadDim / 16][4];
+
+  static __device__ __forceinline__ int warp_idx() { return threadIdx.x / kWarpSize; }
+  static __device__ __forceinline__ int lane_idx() { return threadIdx.x % kWarpSize; }
+
+  // The first row of the tile that is this warp's.
+  static __device__ __forceinline__ int warp_row() { return kOwnKeys ? 0 : warp_idx() * 16; }
+
+  // How many of the sequence's keys a row sees: 0 or fewer where it sees none.
+  __device__ __forceinline__ int visible(int row) const {
+    return keys_.len - queries_.len + rows_.query(row) + 1;
+  }
+
+  // What a warp's copies wait for and its products need: the warp's own copies, or the block's.
+  static __device__ __forceinline__ void sync() {
+    if (kOwnKeys) {
+      __syncwarp();
+    } else {
+      __syncthreads();
+    }
+  }
+
+  // Copies the warp's queries, zeros for rows that do not exist: most of them, where there is one
+  // query of few heads.
+  __device__ __forceinline__ void copy_queries(uint32_t smem) const {
+    constexpr int kRowsAtOnce = kWarpSize / kRowChunks;
+    const int chunk = lane_idx() % kRowChunks;
+#pragma unroll
+    for (int first = 0; first < 16; first += kRowsAtOnce) {
+      const int row = first + lane_idx() / kRowChunks;
+      const uint32_t smem_row = smem + swizzled<kRowChunks>(row, chunk);
+      if (warp_row() + first >= rows_.num) {
+        st_shared(smem_row, uint4{0, 0, 0, 0});
+        continue;
+      }
+      const int tile_row = warp_row() + row;
+      const int64_t token = queries_.begin + rows_.query(tile_row);
+      const int64_t head = kv_head_ * rows_.group + rows_.head(tile_row);
+      const char* gmem = reinterpret_cast<const char*>(params_.q) +
+                         (token * params_.q_stride_token + head * params_.q_stride_head) * 2;
+      cp_async(smem_row, gmem + chunk * kChunkBytes, tile_row < rows_.num);
+    }
+  }
+
+  static __device__ __forceinline__ void load_queries(QueryOperand& q, uint32_t smem) {
+    const uint32_t lane_q = smem + swizzled<kRowChunks>(lane_idx() % 16, lane_idx() / 16);
+#pragma unroll
+    for (int k = 0; k < kHeadDim / 16; ++k) ldmatrix_x4(q[k], lane_q ^ k * 2 * kChunkBytes);
+  }
+
+  // acc_s = Q K^T of the warp's rows and keys.
+  static __device__ __forceinline__ void multiply_qk(Accumulators<1, kKeys / 8>& acc_s,
+                                                     const QueryOperand& q, uint32_t smem_k) {
+    const uint32_t lane_k =
+        smem_k + swizzled<kRowChunks>(lane_idx() / 16 * 8 + lane_idx() % 8, lane_idx() / 8 % 2);
+#pragma unroll
+    for (int k = 0; k < kHeadDim / 16; ++k) {
+#pragma unroll
+      for (int n = 0; n < kKeys / 8; n += 2) {
+        uint32_t keys[4];
+        ldmatrix_x4(keys, (lane_k ^ k * 2 * kChunkBytes) + n / 2 * kSliceBytes);
+        if (k == 0) {
+          mma_m16n8k16_first<Pair>(acc_s[0][n], q[k], keys[0], keys[1]);
+          mma_m16n8k16_first<Pair>(acc_s[0][n + 1], q[k], keys[2], keys[3]);
+        } else {
+          mma_m16n8k16<Pair>(acc_s[0][n], q[k], keys[0], keys[1]);
+          mma_m16n8k16<Pair>(acc_s[0][n + 1], q[k], keys[2], keys[3]);
+        }
+      }
+    }
+  }
+
+  // How many of the keys from `key` on the rows of this thread see.
+  __device__ __forceinline__ void limits(int (&limit)[2], int key) const {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) limit[i] = visible(warp_row() + lane_idx() / 4 + 8 * i) - key;
+  }
+
+  // Waits for those who read the values as well, and takes what is not finite out of a tile of
+  // which some rows see only a part: see not_finite.cuh. `smem_copied` is what this warp has
+  // copied, `smem_v` what it multiplies, from `key` on.
+  __device__ __forceinline__ void sync_and_hide(Accumulators<1, kHeadDim / 8>& acc_o,
+                                                const Copy& copy, uint32_t smem_copied,
+                                                uint32_t smem_v, int key) const {
+    const bool found = !copied_finite<Pair>(copy, smem_copied);
+    sync();
+    if (!(kOwnKeys ? __any_sync(0xffffffff, found) : __syncthreads_or(found))) return;
+    int limit[2];
+    limits(limit, key);
+    add_not_finite<Pair, kHeadDim, 1>(acc_o, smem_v, kKeys, limit, lane_idx());
+    sync();
+    zero_not_finite<Pair>(copy, smem_copied);
+    sync();
+  }
+
+  // The loop over the keys. The order of copies is keys 0, values 0, keys 1, values 1, …; each is
+  // issued as soon as all have read what it overwrites: keys one ring ahead, values a step less.
+  __device__ __forceinline__ void attend(Accumulators<1, kHeadDim / 8>& acc_o,
+                                         OnlineSoftmax<1>& softmax) const {
+    constexpr int kPending = 2 * kStages - 2;  // copies behind the one that is waited for
+    const Head k_head = Head::of_keys(params_, kv_head_);
+    const Head v_head = Head::of_values(params_, kv_head_);
+    const Copy copy(lane_idx());
+    const uint32_t smem_ring = smem_address(smem_);
+    const uint32_t own_slice = warp_idx() * kSliceBytes;
+    const int first_key = split_.start + warp_idx() * kSliceKeys;
+    const int num_tiles = split_.num_tiles();
+
+    int pages[kStages];
+#pragma unroll
+    for (int i = 0; i < kStages; ++i) {
+      pages[i] = copy.page_of(params_, keys_, first_key + i * kBlockN);
+    }
+    int next_page = copy.page_of(params_, keys_, first_key + kStages * kBlockN);
+
+    const uint32_t smem_q = smem_ring + (2 * kStages - 1) * kTileBytes + own_slice;
+    copy_queries(smem_q);
+#pragma unroll
+    for (int i = 0; i < kStages; ++i) {
+      const int start = first_key + i * kBlockN;
+      const uint32_t smem_stage = smem_ring + 2 * i * kTileBytes + own_slice;
+      pages[i] = bounded_page(params_, pages[i]);
+      if (i < num_tiles) copy.copy(params_, smem_stage, k_head, keys_, start, pages[i]);
+      cp_async_commit();
+      if (i == kStages - 1) break;  // the queries' place; see the loop
+      if (i < num_tiles)
+        copy.copy(params_, smem_stage + kTileBytes, v_head, keys_, start, pages[i]);
+      cp_async_commit();
+    }
+
+    cp_async_wait<kPending>();
+    __syncwarp();
+    QueryOperand q;
+    load_queries(q, smem_q);
+
+    const int all_see = visible(0);  // so many keys
+    const uint32_t read_slice = kOwnKeys ? own_slice : 0;
+    int key = split_.start + (kOwnKeys ? warp_idx() * kSliceKeys : 0);
+    int copied_key = first_key + (kStages - 1) * kBlockN;  // of the newest tile of keys
+    int page = pages[kStages - 1];                         // that tile's
+    uint32_t stage = 0;                                    // the tile's offset in the ring
+    uint32_t last_stage = 2 * (kStages - 1) * kTileBytes;  // that of the tile before
+
+#pragma unroll 1
+    for (int tile = 0; tile < num_tiles; ++tile) {
+      cp_async_wait<kPending>();  // the keys are there
+      sync();                     // for all who read them; and all have read the values before
+      if (tile + kStages - 1 < num_tiles) {
+        const uint32_t smem_free = smem_ring + last_stage + kTileBytes + own_slice;
+        copy.copy(params_, smem_free, v_head, keys_, copied_key, page);
+      }
+      cp_async_commit();
+      Accumulators<1, kKeys / 8> acc_s;
+      multiply_qk(acc_s, q, smem_ring + stage + read_slice);
+      if (key + kKeys > all_see) {
+        int limit[2];
+        limits(limit, key);
+        mask_keys(acc_s, limit, lane_idx());
+      }
+      softmax.step(acc_s, acc_o, params_.softmax_scale_log2);
+      Probabilities<1, kKeys / 8> p;
+      round_probabilities<Pair, 1, kKeys / 8>(p, acc_s);
+
+      cp_async_wait<kPending>();  // the values are there
+      const uint32_t smem_v = smem_ring + stage + kTileBytes;
+      if (min(key + kKeys, keys_.len) <= all_see) {
+        sync();  // for all; and all have read the keys
+      } else {
+        sync_and_hide(acc_o, copy, smem_v + own_slice, smem_v + read_slice, key);
+      }
+      copied_key += kBlockN;
+      if (tile + kStages < num_tiles) {
+        page = bounded_page(params_, next_page);
+        next_page = copy.page_of(params_, keys_, copied_key + kBlockN);
+        copy.copy(params_, smem_ring + stage + own_slice, k_head, keys_, copied_key, page);
+      }
+      cp_async_commit();
+      multiply_pv<Pair, kHeadDim>(acc_o, p, smem_v + read_slice, lane_idx());
+      key += kBlockN;
+      last_stage = stage;
+      stage = stage == 2 * (kStages - 1) * kTileBytes ? 0 : stage + 2 * kTileBytes;
+    }
+  }
+
+  // Adds up the parts of each row, in the order of the warps, and stores it.
+  __device__ __forceinline__ void merge_and_store(const Accumulators<1, kHeadDim / 8>& acc_o,
+                                                  const OnlineSoftmax<1>& softmax) const {
+    const float* smem_out = reinterpret_cast<const float*>(smem_);  // [kWarps * 16, kResultStride]
+    const float* smem_state = smem_out + kWarps * 16 * kResultStride;  // maximum, sum of each row
+    cp_async_wait<0>();
+    __syncthreads();  // nobody reads the ring any more
+    write_results(acc_o, softmax, smem_address(smem_out), smem_address(smem_state));
+    __syncthreads();
+
+    for (int row = threadIdx.x / kRowThreads; row < min(rows_.num, kBlockM);
+         row += kThreads / kRowThreads) {
+      float max = -kInfinity;
+#pragma unroll
+      for (int part = 0; part < kParts; ++part) {
+        max = fmaxf(max, smem_state[(part * 16 + row) * 2]);
+      }
+      // A row that has seen no key has no maximum: its weights are exp2(-inf), not of NaN.
+      const float origin = max == -kInfinity ? 0.0f : max;
+      float sum = 0.0f;
+      float out[4] = {};
+#pragma unroll
+      for (int part = 0; part < kParts; ++part) {
+        const int part_row = part * 16 + row;
+        const float weight = ex2(smem_state[part_row * 2] - origin);
+        const float4 values = *reinterpret_cast<const float4*>(smem_out + part_row * kResultStride +
+                                                               threadIdx.x % kRowThreads * 4);
+        sum = fmaf(smem_state[part_row * 2 + 1], weight, sum);
+        out[0] = fmaf(values.x, weight, out[0]);
+        out[1] = fmaf(values.y, weight, out[1]);
+        out[2] = fmaf(values.z, weight, out[2]);
+        out[3] = fmaf(values.w, weight, out[3]);
+      }
+      // Where all scores are -inf though keys are seen there is no softmax: 0 * rcp(0) is NaN. As a
+      // part of the keys it is one without weight.
+      const bool sees_keys = visible(row) > split_.start;
+      const float scale = sees_keys ? rcp(sum) : 0.0f;
+#pragma unroll
+      for (float& x : out) x *= scale;
+      float lse = fmaf(max, kLn2, lg2(sum) * kLn2);
+      if (sum == 0.0f && sees_keys && params_.max_splits == 1) lse = __int_as_float(0x7fffffff);
+      store(row, threadIdx.x % kRowThreads, out, lse);
+    }
+  }
+
+  // What this warp has of its 16 rows.
+  static __device__ __forceinline__ void write_results(const Accumulators<1, kHeadDim / 8>& acc_o,
+                                                       const OnlineSoftmax<1>& softmax,
+                                                       uint32_t smem_out, uint32_t smem_state) {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int row = warp_idx() * 16 + lane_idx() / 4 + 8 * i;
+      const int column = lane_idx() % 4;
+      float sum = softmax.row_sum[i];
+      sum += __shfl_xor_sync(0xffffffff, sum, 1);
+      sum += __shfl_xor_sync(0xffffffff, sum, 2);
+      const float state = column == 0 ? softmax.row_max[i] : sum;
+      if (column < 2) st_shared(smem_state + (row * 2 + column) * 4, __float_as_uint(state));
+#pragma unroll
+      for (int n = 0; n < kHeadDim / 8; ++n) {
+        const float(&acc)[4] = acc_o[0][n];
+        st_shared(smem_out + (row * kResultStride + n * 8 + column * 2) * 4,
+                  uint2{__float_as_uint(acc[2 * i]), __float_as_uint(acc[2 * i + 1])});
+      }
+    }
+  }
+
+  // Four columns of a row: the result itself, or the part of this split, which is nothing where its
+  // lse is -inf.
+  __device__ __forceinline__ void store(int row, int column, const float (&out)[4],
+                                        float lse) const {
+    if (params_.max_splits > 1) {
+      const int64_t part = part_row(params_, seq_idx_, kv_head_, rows_, row);
+      const uint4 bits = {__float_as_uint(out[0]), __float_as_uint(out[1]), __float_as_uint(out[2]),
+                          __float_as_uint(out[3])};
+      char* gmem_out = reinterpret_cast<char*>(params_.out) + part * kHeadDim * 4 + column * 16;
+      if (lse != -kInfinity) st_global(gmem_out, bits);
+      if (column == 0) st_global_f32(part_lse(params_, part), lse);
+      return;
+    }
+    const int64_t head = kv_head_ * rows_.group + rows_.head(row);
+    const int64_t token = queries_.begin + rows_.query(row);
+    const Pair pairs[2] = {from_f32<Pair>({out[0], out[1]}), from_f32<Pair>({out[2], out[3]})};
+    uint2 bits;
+    __builtin_memcpy(&bits, pairs, sizeof(bits));
+    st_global(reinterpret_cast<char*>(params_.out) +
+                  (token * params_.out_stride_token + head * params_.out_stride_head) * 2 +
+                  column * 8,
+              bits);
+    if (params_.lse != 0 && column == 0) {
+      st_global_f32(
+          reinterpret_cast<char*>(params_.lse) + (token * params_.lse_stride_token + head) * 4,
+          lse);
+    }
+  }
+
+  const AttentionParams& params_;
+  char* smem_;
+  int seq_idx_;  // of the launch
+  int kv_head_;
+  const Queries& queries_;
+  const PackedRows& rows_;
+  const Keys& keys_;
+  const Split& split_;
+};
+
+template <typename Pair, int kHeadDim, int kBlockM>
+__device__ __forceinline__ void attention_decode(const AttentionParams& params) {
+  extern __shared__ __align__(1024) char smem[];
+  const int seq_idx = blockIdx.x / params.num_kv_heads;
+  const int kv_head = blockIdx.x % params.num_kv_heads;
+  // Nothing of the first list is waited for before the other is asked for.
+  bool wrong = false;
+  const Keys keys = Keys::of(params, params.first_seq + seq_idx, wrong);
+  const Queries queries(params, seq_idx);
+  wrong |= queries.wrong || keys.len > 0 && keys.len < queries.len;
+  // One thread speaks for the sequence.
+  if (kv_head == 0 && blockIdx.y == 0 && blockIdx.z == 0 && threadIdx.x == 0) {
+    if (wrong) report(params, DEVICE_ERROR_LENGTH);
+    if (params.max_splits > 1) tell_combine(params, seq_idx, queries);
+  }
+  const PackedRows rows(blockIdx.z * kBlockM, queries.len, params.group);
+  if (params.max_splits > 1) mark_missing<kBlockM>(params, seq_idx, kv_head, rows);
+  if (rows.num <= 0) return;
+  const Split split(params, blockIdx.y, keys.len);
+  const DecodeTile<Pair, kHeadDim, kBlockM> tile(params, smem, seq_idx, kv_head, queries, rows,
+                                                 keys, split);
+  if (split.start < split.end) {
+    tile.run();
+  } else {
+    tile.run_without_keys();
+  }
+}
+
+// Two blocks on a multiprocessor: shared memory has room for no more.
+#define ATTENTION_DECODE(name, Pair, head_dim, rows)                            \
+  extern "C" __global__ void __launch_bounds__(kThreads, 2)                     \
+      attention_decode_##name(const __grid_constant__ AttentionParams params) { \
+    attention_decode<Pair, head_dim, rows>(params);                             \
+  }
+ATTENTION_DECODE(bf16_hd64_m16, __nv_bfloat162, 64, 16)
+ATTENTION_DECODE(bf16_hd64_m64, __nv_bfloat162, 64, 64)
+ATTENTION_DECODE(bf16_hd128_m16, __nv_bfloat162, 128, 16)
+ATTENTION_DECODE(bf16_hd128_m64, __nv_bfloat162, 128, 64)
+ATTENTION_DECODE(f16_hd64_m16, __half2, 64, 16)
+ATTENTION_DECODE(f16_hd64_m64, __half2, 64, 64)
+ATTENTION_DECODE(f16_hd128_m16, __half2, 128, 16)
+ATTENTION_DECODE(f16_hd128_m64, __half2, 128, 64)
+#undef ATTENTION_DECODE

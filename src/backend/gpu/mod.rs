@@ -1,0 +1,562 @@
+//! The forward pass on CUDA kernels: a GPU, or the simulated one.
+
+mod data;
+mod graphs;
+mod weight;
+
+use std::sync::Arc;
+
+pub use weight::GpuWeight;
+
+use self::graphs::Graphs;
+use self::weight::Loader;
+use super::{
+    Activation, ActivationMut, AddRmsNorm, Attention, Backend, Embed, Epilogue, GatherRows,
+    MAX_DECODE_TOKENS, Matmul, ModelDims, QuantizeFp8, RmsNorm, RopeAppendKv, RowOrder, Sample, StepBounds,
+    WeightSource,
+};
+use crate::gpu::{Buffer, Device, Staging, Stream, TensorMut, TensorRef};
+use crate::params::VECTOR_ELEMENTS;
+use crate::plan::Kernel;
+use crate::tensor::{DType, HostTensor, Tensor, View, ViewMut};
+use crate::{Error, Result, ops, plan};
+
+/// The environment variable that, as `1`, has kernels report ids, positions, slots and pages that are out of range, and
+/// [`Backend::download`] return that as [`Error::DeviceData`]. A simulated GPU always does.
+pub const CHECK_DATA_VARIABLE: &str = "LLAMA_KERNELS_DEBUG";
+
+/// Bytes of each half of the host memory that uploads go through: a step's arrays fit one, and weights stream through both.
+const STAGING_BYTES: usize = 4 << 20;
+
+/// What the matrix kernels divide their inner dimension into.
+const INNER_MULTIPLE: usize = VECTOR_ELEMENTS as usize;
+/// What the attention kernels are compiled for.
+const HEAD_DIMS: [usize; 2] = [64, 128];
+/// Query heads that may share a key/value head.
+const MAX_GROUP: usize = 16;
+
+/// How a [`Gpu`] runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GpuOptions {
+    /// Whether kernels report data that is out of range; the default is on for a simulated GPU and where
+    /// [`CHECK_DATA_VARIABLE`] is `1`. They keep within their memory either way.
+    pub check_data: bool,
+    /// Whether a sequence's results are the same bits in every batch; off by default, for speed.
+    pub batch_invariant: bool,
+    /// Whether steps that repeat are recorded and replayed, on by default. (Recordings are dropped, and made anew, when a
+    /// [`Buffer`] of the device has been freed: whoever frees one with every step turns this off.)
+    pub graphs: bool,
+}
+
+impl GpuOptions {
+    /// The defaults for a device.
+    pub fn of(device: &Device) -> Self {
+        let asked = std::env::var_os(CHECK_DATA_VARIABLE).is_some_and(|value| value == "1");
+        GpuOptions { check_data: device.is_simulated() || asked, batch_invariant: false, graphs: true }
+    }
+}
+
+/// A GPU that runs the forward pass of models in bf16 or f16, all of it on one stream. Nothing but
+/// [`Backend::download`] waits for it, once a model is loaded.
+#[derive(Debug)]
+pub struct Gpu {
+    stream: Arc<Stream>,
+    options: GpuOptions,
+    staging: Staging,
+    /// What [`Backend::prepare`] was told and chose.
+    model: Option<(ModelDims, DType)>,
+    /// u8, for attention over split keys.
+    workspace: Tensor<Buffer>,
+    /// u32 `[1]`: bits of [`DeviceError`](crate::params::DeviceError).
+    error: Option<Tensor<Buffer>>,
+    graphs: Graphs,
+}
+
+impl Gpu {
+    /// A device with a stream of its own.
+    pub fn new(device: &Device) -> Result<Self> {
+        Gpu::on_stream(device.new_stream()?, GpuOptions::of(device))
+    }
+
+    /// A device through this stream, which may be a host's. (The driver records no graph of CUDA's legacy default stream: there
+    /// [`GpuOptions::graphs`] must be off.)
+    pub fn on_stream(stream: Stream, options: GpuOptions) -> Result<Self> {
+        let device = stream.device().clone();
+        let mut gpu = Gpu {
+            staging: Staging::new(&device, STAGING_BYTES)?,
+            workspace: Tensor::new(device.allocate(0)?, DType::U8, &[0])?,
+            stream: Arc::new(stream),
+            options,
+            model: None,
+            error: None,
+            graphs: Graphs::default(),
+        };
+        if options.check_data {
+            gpu.error = Some(gpu.alloc(DType::U32, &[1])?);
+        }
+        Ok(gpu)
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Device {
+        self.stream.device()
+    }
+
+    /// The stream that everything is queued in.
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// How many steps are kept as recordings.
+    pub fn recorded_steps(&self) -> usize {
+        self.graphs.len()
+    }
+
+    fn loader(&mut self) -> Result<Loader<'_>> {
+        let Some((_, dtype)) = self.model else {
+            return Err(Error::argument("load", "model", "one that `prepare` was told of", "none"));
+        };
+        Ok(Loader { stream: &self.stream, staging: &mut self.staging, dtype })
+    }
+
+    /// Bytes that attention over split keys needs at most in a step within `bounds`.
+    fn decode_workspace(&self, dims: &ModelDims, dtype: DType, bounds: &StepBounds) -> Result<usize> {
+        let plan = |num_seqs: usize, max_q_len: usize| {
+            let shape = plan::AttentionShape {
+                dtype,
+                head_dim: dims.head_dim,
+                group: dims.num_q_heads / dims.num_kv_heads.max(1),
+                num_kv_heads: dims.num_kv_heads,
+                num_tokens: num_seqs * max_q_len,
+                num_seqs,
+                max_q_len,
+                max_kv_len: bounds.max_kv_len,
+            };
+            plan::attention_decode(&shape, self.options.batch_invariant, self.device().properties().limits())
+        };
+        let mut most = 0;
+        for max_q_len in 1..=MAX_DECODE_TOKENS.min(bounds.max_q_len) {
+            for num_seqs in 1..=bounds.batch {
+                let Some(plan) = plan(num_seqs, max_q_len)? else { continue };
+                most = most.max(plan.workspace_bytes);
+                // The more sequences there are, the fewer splits a sequence has: from here on none.
+                if plan.splits == 1 {
+                    break;
+                }
+            }
+        }
+        Ok(most)
+    }
+
+    /// The error that kernels have reported since the last time.
+    fn check_data(&mut self) -> Result<()> {
+        let Some(word) = &mut self.error else { return Ok(()) };
+        let word = word.view_mut().buffer;
+        let mut bytes = [0; 4];
+        self.stream.read(word, 0, &mut bytes)?;
+        let Some(error) = data::error(u32::from_le_bytes(bytes)) else { return Ok(()) };
+        self.stream.fill(word, 0, 4, 0)?;
+        Err(error)
+    }
+
+    fn attention(&mut self, args: Attention<'_, Buffer>, decode: bool) -> Result<()> {
+        let Attention {
+            q,
+            cache,
+            q_indptr,
+            kv_len,
+            page_table,
+            sequences,
+            bounds,
+            softmax_scale,
+            mut out,
+            mut lse,
+        } = args;
+        check_scales(
+            if decode { "attention_decode" } else { "attention_prefill" },
+            cache.k_scale,
+            cache.v_scale,
+        )?;
+        let most = if decode { MAX_DECODE_TOKENS } else { usize::MAX };
+        let args = ops::Attention {
+            q: TensorRef::new(q)?,
+            keys_values: ops::KeysValues::Paged {
+                k: TensorRef::new(cache.k)?,
+                v: TensorRef::new(cache.v)?,
+                page_table: TensorRef::new(page_table)?,
+            },
+            q_indptr: TensorRef::new(q_indptr)?,
+            kv_len: TensorRef::new(kv_len)?,
+            sequences,
+            max_q_len: bounds.max_q_len.min(most),
+            max_kv_len: bounds.max_kv_len,
+            softmax_scale,
+            out: TensorMut::new(out.reborrow())?,
+            lse: lse.as_mut().map(|lse| TensorMut::new(lse.reborrow())).transpose()?,
+            error: word(&mut self.error)?,
+        };
+        if !decode {
+            return ops::attention_prefill(&self.stream, &args);
+        }
+        let decode = ops::Decode {
+            workspace: TensorMut::new(self.workspace.view_mut())?,
+            batch_invariant: self.options.batch_invariant,
+        };
+        ops::attention_decode(&self.stream, &args, &decode)
+    }
+}
+
+/// The error word as operations take it.
+fn word(error: &mut Option<Tensor<Buffer>>) -> Result<Option<TensorMut<'_>>> {
+    error.as_mut().map(|word| TensorMut::new(word.view_mut())).transpose()
+}
+
+/// An activation to read; fp8 ones have no kernels yet.
+fn native<'a>(op: &str, x: Activation<'a, Buffer>) -> Result<TensorRef<'a>> {
+    match x {
+        Activation::Native(x) => TensorRef::new(x),
+        Activation::Fp8 { .. } => Err(no_fp8(op)),
+    }
+}
+
+/// An activation to write; fp8 ones have no kernels yet.
+fn native_mut<'a>(op: &str, out: ActivationMut<'a, Buffer>) -> Result<TensorMut<'a>> {
+    match out {
+        ActivationMut::Native(out) => TensorMut::new(out),
+        ActivationMut::Fp8 { .. } => Err(no_fp8(op)),
+    }
+}
+
+fn no_fp8(op: &str) -> Error {
+    Error::unsupported(format!("{op} with fp8 activations on a GPU"), "there is no kernel for it")
+}
+
+/// A 16-bit cache is stored as it is.
+fn check_scales(op: &'static str, k_scale: f32, v_scale: f32) -> Result<()> {
+    for (arg, scale) in [("k_scale", k_scale), ("v_scale", v_scale)] {
+        if scale != 1.0 {
+            return Err(Error::argument(op, arg, "1 for a cache in 16 bits", scale));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a model in `dtype` with heads of `head_dim` elements may launch a kernel, by the kernel's name.
+fn serves(kernel: Kernel, dtype: DType, head_dim: usize) -> bool {
+    kernel.name().split('_').all(|word| match word {
+        "bf16" => dtype == DType::BF16,
+        "f16" => dtype == DType::F16,
+        _ => match word.strip_prefix("hd").map(str::parse::<usize>) {
+            Some(Ok(compiled_for)) => compiled_for == head_dim,
+            _ => true,
+        },
+    })
+}
+
+/// Refuses widths that no kernel is compiled for.
+fn check_dims(dims: &ModelDims) -> Result<()> {
+    let refuse = |what: String, reason: String| {
+        Err(Error::unsupported(what, format!("{reason}; the CPU runs it: --device cpu")))
+    };
+    let ModelDims { hidden_size, intermediate_size, num_q_heads, num_kv_heads, head_dim, .. } = *dims;
+    for (name, width) in [("hidden_size", hidden_size), ("intermediate_size", intermediate_size)] {
+        if width == 0 || !width.is_multiple_of(INNER_MULTIPLE) {
+            let reason = format!("matrix kernels take multiples of {INNER_MULTIPLE}");
+            return refuse(format!("{name} {width} on a GPU"), reason);
+        }
+    }
+    if hidden_size > plan::MAX_ROW {
+        let reason = format!("norms take rows of at most {} elements", plan::MAX_ROW);
+        return refuse(format!("hidden_size {hidden_size} on a GPU"), reason);
+    }
+    if !HEAD_DIMS.contains(&head_dim) {
+        let reason = format!("attention kernels are compiled for {} and {}", HEAD_DIMS[0], HEAD_DIMS[1]);
+        return refuse(format!("head_dim {head_dim} on a GPU"), reason);
+    }
+    let group = num_q_heads / num_kv_heads.max(1);
+    if group == 0 || group > MAX_GROUP || !num_q_heads.is_multiple_of(num_kv_heads) {
+        let heads = format!("{num_q_heads} query heads over {num_kv_heads} key/value heads on a GPU");
+        return refuse(heads, format!("attention kernels take 1 to {MAX_GROUP} whole ones for each"));
+    }
+    Ok(())
+}
+
+impl Backend for Gpu {
+    type Buffer = Buffer;
+    type Weight = GpuWeight;
+
+    fn description(&self) -> String {
+        self.device().properties().name.clone()
+    }
+
+    fn kernel_launches(&self) -> Option<u64> {
+        Some(self.device().launches())
+    }
+
+    fn prepare(&mut self, dims: &ModelDims, checkpoint: DType) -> Result<DType> {
+        check_dims(dims)?;
+        let dtype = match checkpoint {
+            DType::BF16 | DType::F16 => checkpoint,
+            _ => {
+                log::warn!("the checkpoint is in {checkpoint}; {} computes in bf16", self.description());
+                DType::BF16
+            }
+        };
+        self.model = Some((*dims, dtype));
+        Ok(dtype)
+    }
+
+    fn reserve(&mut self, dims: &ModelDims, bounds: &StepBounds) -> Result<()> {
+        let Some((_, dtype)) = self.model else {
+            return Err(Error::argument("reserve", "model", "one that `prepare` was told of", "none"));
+        };
+        let kernels: Vec<Kernel> =
+            Kernel::ALL.iter().copied().filter(|&kernel| serves(kernel, dtype, dims.head_dim)).collect();
+        self.device().load(&kernels)?;
+        let bytes = self.decode_workspace(dims, dtype, bounds)?;
+        self.workspace = self.alloc(DType::U8, &[bytes])?;
+        Ok(())
+    }
+
+    fn alloc(&mut self, dtype: DType, shape: &[usize]) -> Result<Tensor<Buffer>> {
+        let bytes = shape.iter().try_fold(dtype.size(), |bytes, &dim| bytes.checked_mul(dim));
+        let bytes = bytes.ok_or_else(|| {
+            Error::argument("alloc", "shape", "fewer than 2^64 bytes", format!("{shape:?} of {dtype}"))
+        })?;
+        let mut buffer = self.device().allocate(bytes)?;
+        self.stream.fill(&mut buffer, 0, bytes, 0)?;
+        Tensor::new(buffer, dtype, shape)
+    }
+
+    fn upload(&mut self, to: ViewMut<'_, Buffer>, bytes: &[u8]) -> Result<()> {
+        let offset = bytes_of("upload", "to", &to.as_view(), bytes.len())?;
+        self.staging.write(&self.stream, to.buffer, offset, bytes)
+    }
+
+    fn download(&mut self, from: View<'_, Buffer>, bytes: &mut [u8]) -> Result<()> {
+        let offset = bytes_of("download", "from", &from, bytes.len())?;
+        self.stream.read(from.buffer, offset, bytes)?;
+        self.check_data()
+    }
+
+    fn synchronize(&mut self) -> Result<()> {
+        self.stream.synchronize()?;
+        self.check_data()
+    }
+
+    fn load_weight(&mut self, source: WeightSource) -> Result<GpuWeight> {
+        self.loader()?.weight(&source)
+    }
+
+    fn load_vector(&mut self, source: HostTensor) -> Result<Tensor<Buffer>> {
+        self.loader()?.vector(source)
+    }
+
+    fn step(
+        &mut self,
+        repeats: Option<StepBounds>,
+        launches: &mut dyn FnMut(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        let Some(bounds) = repeats.filter(|_| self.options.graphs) else { return launches(self) };
+        let stream = Arc::clone(&self.stream);
+        let graph = match self.graphs.take(&bounds, stream.device().freed()) {
+            Some(graph) => graph,
+            None => stream.capture(|_| launches(self))?,
+        };
+        // SAFETY: a recording uses memory of buffers that were there when it was made, and since then none of this device
+        // has been freed; what frees one later waits for what is queued here.
+        unsafe { graph.launch(&stream) }?;
+        self.graphs.put(bounds, graph);
+        Ok(())
+    }
+
+    fn embed(&mut self, args: Embed<'_, Buffer, GpuWeight>) -> Result<()> {
+        let args = ops::Embed {
+            ids: TensorRef::new(args.ids)?,
+            table: TensorRef::new(args.table.rows.view())?,
+            out: TensorMut::new(args.out)?,
+            error: word(&mut self.error)?,
+        };
+        ops::embed(&self.stream, &args)
+    }
+
+    fn gather_rows(&mut self, args: GatherRows<'_, Buffer>) -> Result<()> {
+        let args = ops::GatherRows {
+            x: TensorRef::new(args.x)?,
+            rows: TensorRef::new(args.rows)?,
+            out: TensorMut::new(args.out)?,
+            error: word(&mut self.error)?,
+        };
+        ops::gather_rows(&self.stream, &args)
+    }
+
+    fn rms_norm(&mut self, args: RmsNorm<'_, Buffer>) -> Result<()> {
+        let args = ops::RmsNorm {
+            x: TensorRef::new(args.x)?,
+            weight: TensorRef::new(args.weight)?,
+            eps: args.eps,
+            out: native_mut("rms_norm", args.out)?,
+        };
+        ops::rms_norm(&self.stream, &args)
+    }
+
+    fn add_rms_norm(&mut self, args: AddRmsNorm<'_, Buffer>) -> Result<()> {
+        let args = ops::AddRmsNorm {
+            x: TensorRef::new(args.x)?,
+            residual: TensorMut::new(args.residual)?,
+            weight: TensorRef::new(args.weight)?,
+            eps: args.eps,
+            out: native_mut("add_rms_norm", args.out)?,
+        };
+        ops::add_rms_norm(&self.stream, &args)
+    }
+
+    fn quantize_fp8(&mut self, _args: QuantizeFp8<'_, Buffer>) -> Result<()> {
+        Err(no_fp8("quantize_fp8"))
+    }
+
+    fn matmul(&mut self, args: Matmul<'_, Buffer, GpuWeight>) -> Result<()> {
+        let Matmul { x, weight, epilogue, out } = args;
+        let (order, epilogue) = match epilogue {
+            Epilogue::None => (RowOrder::Concatenated, ops::Epilogue::None),
+            Epilogue::SwiGlu => (RowOrder::GateUp, ops::Epilogue::SwiGlu),
+        };
+        if weight.order != order {
+            let expected = format!("{order:?} rows for the epilogue {epilogue:?}");
+            return Err(Error::argument("matmul", "weight", expected, format!("{:?} rows", weight.order)));
+        }
+        let args = ops::Matmul {
+            x: native("matmul", x)?,
+            weight: TensorRef::new(weight.rows.view())?,
+            bias: weight.bias.as_ref().map(|bias| TensorRef::new(bias.view())).transpose()?,
+            epilogue,
+            batch_invariant: self.options.batch_invariant,
+            out: native_mut("matmul", out)?,
+        };
+        ops::matmul(&self.stream, &args)
+    }
+
+    fn rope_append_kv(&mut self, args: RopeAppendKv<'_, Buffer>) -> Result<()> {
+        let RopeAppendKv { qkv, positions, slot_mapping, cos_sin, q_out, cache } = args;
+        check_scales("rope_append_kv", cache.k_scale, cache.v_scale)?;
+        let args = ops::RopeAppendKv {
+            qkv: TensorRef::new(qkv)?,
+            positions: TensorRef::new(positions)?,
+            slot_mapping: TensorRef::new(slot_mapping)?,
+            cos_sin: TensorRef::new(cos_sin)?,
+            q_out: TensorMut::new(q_out)?,
+            k_cache: TensorMut::new(cache.k)?,
+            v_cache: TensorMut::new(cache.v)?,
+            error: word(&mut self.error)?,
+        };
+        ops::rope_append_kv(&self.stream, &args)
+    }
+
+    fn attention_decode(&mut self, args: Attention<'_, Buffer>) -> Result<()> {
+        self.attention(args, true)
+    }
+
+    fn attention_prefill(&mut self, args: Attention<'_, Buffer>) -> Result<()> {
+        self.attention(args, false)
+    }
+
+    fn sample(&mut self, args: Sample<'_, Buffer>) -> Result<()> {
+        let args = ops::Sample {
+            logits: TensorRef::new(args.logits)?,
+            rows: TensorRef::new(args.rows)?,
+            seen: TensorMut::new(args.seen)?,
+            out: TensorMut::new(args.out)?,
+            error: word(&mut self.error)?,
+        };
+        ops::sample(&self.stream, &args)
+    }
+}
+
+/// Where the bytes of a contiguous view begin in its buffer; it must have `given` of them.
+fn bytes_of(op: &'static str, arg: &'static str, view: &View<'_, Buffer>, given: usize) -> Result<usize> {
+    let layout = &view.layout;
+    if !layout.is_contiguous() {
+        return Err(Error::argument(op, arg, "contiguous elements", format!("{layout:?}")));
+    }
+    // The view's elements lie in memory, so that their bytes can be counted: the copy checks that they do.
+    let size = view.dtype.size();
+    let (offset, bytes) = (layout.offset().checked_mul(size), layout.num_elements().checked_mul(size));
+    match (offset, bytes) {
+        (Some(offset), Some(bytes)) if bytes == given => Ok(offset),
+        _ => {
+            let expected = format!("those of {layout:?} in {}", view.dtype);
+            Err(Error::argument(op, "bytes", expected, given))
+        }
+    }
+}
+
+#[cfg(all(test, feature = "sim"))]
+mod tests {
+    use super::*;
+    use crate::device::DeviceChoice;
+
+    /// No step within the bounds needs more than was reserved, and one needs all of it.
+    #[test]
+    fn the_workspace_is_that_of_the_largest_step() {
+        let dims = ModelDims {
+            hidden_size: 4096,
+            intermediate_size: 14336,
+            num_q_heads: 32,
+            num_kv_heads: 8,
+            head_dim: 128,
+            vocab_size: 128_256,
+        };
+        let bounds = StepBounds { batch: 200, max_q_len: 512, max_kv_len: 8192, ..StepBounds::default() };
+        let device = Device::open(DeviceChoice::SIM).unwrap();
+        for batch_invariant in [false, true] {
+            let options = GpuOptions { batch_invariant, ..GpuOptions::of(&device) };
+            let gpu = Gpu::on_stream(device.new_stream().unwrap(), options).unwrap();
+            let reserved = gpu.decode_workspace(&dims, DType::BF16, &bounds).unwrap();
+            let mut most = 0;
+            for num_seqs in 1..=bounds.batch {
+                for max_q_len in 1..=MAX_DECODE_TOKENS {
+                    for max_kv_len in [16, 64, 256, 1024, 8192] {
+                        let shape = plan::AttentionShape {
+                            dtype: DType::BF16,
+                            head_dim: 128,
+                            group: 4,
+                            num_kv_heads: 8,
+                            num_tokens: num_seqs * max_q_len,
+                            num_seqs,
+                            max_q_len,
+                            max_kv_len,
+                        };
+                        let limits = device.properties().limits();
+                        let plan = plan::attention_decode(&shape, batch_invariant, limits).unwrap().unwrap();
+                        most = most.max(plan.workspace_bytes);
+                    }
+                }
+            }
+            assert!(most > 0);
+            assert_eq!(reserved, most, "batch-invariant: {batch_invariant}");
+        }
+    }
+
+    #[test]
+    fn a_model_loads_the_kernels_of_its_type_and_heads() {
+        let loaded = |dtype, head_dim| {
+            Kernel::ALL
+                .iter()
+                .filter(move |kernel| serves(**kernel, dtype, head_dim))
+                .map(|kernel| kernel.name())
+        };
+        let names: Vec<_> = loaded(DType::BF16, 64).collect();
+        for name in ["embed_b16", "rms_norm_bf16", "attention_prefill_bf16_hd64", "sample_f32"] {
+            assert!(names.contains(&name), "{name} is not in {names:?}");
+        }
+        assert!(names.iter().all(|name| !name.contains("_f16") && !name.contains("hd128")), "{names:?}");
+        assert!(loaded(DType::F16, 128).any(|name| name == "attention_prefill_f16_hd128"));
+        // Each kernel serves some model.
+        for kernel in Kernel::ALL {
+            let served = [DType::BF16, DType::F16]
+                .into_iter()
+                .any(|dtype| HEAD_DIMS.into_iter().any(|head_dim| serves(*kernel, dtype, head_dim)));
+            assert!(served, "{}", kernel.name());
+        }
+    }
+}

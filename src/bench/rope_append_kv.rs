@@ -1,0 +1,88 @@
+//! `rope_append_kv`.
+
+use super::{Call, Memory, PAGE_SIZE, Row, Work, per_model};
+use crate::cost::{self, Cost};
+use crate::gpu::{TensorMut, TensorRef};
+use crate::plan::{self, Limits, Plan};
+use crate::tensor::DType;
+use crate::{Result, ops};
+
+/// `rope_append_kv` of tokens at different positions, into slots all over a cache of just as many.
+#[derive(Clone, Copy, Debug)]
+pub struct RopeAppendKv {
+    /// Rows.
+    pub tokens: usize,
+    /// Query heads.
+    pub num_q_heads: usize,
+    /// Key and value heads.
+    pub num_kv_heads: usize,
+    /// Elements of a head.
+    pub head_dim: usize,
+    /// Rows of the table of cosines and sines, no fewer than tokens.
+    pub num_positions: usize,
+}
+
+pub(super) fn rows() -> Vec<Row> {
+    per_model(|model, tokens| RopeAppendKv {
+        tokens,
+        num_q_heads: model.num_q_heads,
+        num_kv_heads: model.num_kv_heads,
+        head_dim: model.head_dim,
+        num_positions: 131_072,
+    })
+}
+
+impl Work for RopeAppendKv {
+    fn op(&self) -> &'static str {
+        "rope_append_kv"
+    }
+
+    fn sizes(&self) -> Vec<(&'static str, usize)> {
+        let heads = [("q_heads", self.num_q_heads), ("kv_heads", self.num_kv_heads)];
+        [("tokens", self.tokens)].into_iter().chain(heads).chain([("head_dim", self.head_dim)]).collect()
+    }
+
+    fn cost(&self) -> Cost {
+        cost::rope_append_kv(self.tokens, self.num_q_heads, self.num_kv_heads, self.head_dim)
+    }
+
+    fn plans(&self, dtype: DType, _: &Limits) -> Result<Vec<Plan>> {
+        let plan =
+            plan::rope_append_kv(dtype, self.tokens, self.num_q_heads, self.num_kv_heads, self.head_dim);
+        Ok(plan?.into_iter().collect())
+    }
+
+    fn issued_bytes(&self, plans: &[Plan]) -> u64 {
+        let RopeAppendKv { tokens, num_q_heads, num_kv_heads, head_dim, .. } = *self;
+        let bytes = |plan| cost::rope_append_kv_tile(plan, tokens, num_q_heads, num_kv_heads, head_dim);
+        plans.iter().map(bytes).sum()
+    }
+
+    fn prepare(&self, dtype: DType, memory: &mut Memory) -> Result<Call> {
+        let RopeAppendKv { tokens, num_q_heads, num_kv_heads, head_dim, num_positions } = *self;
+        let qkv = memory.random(dtype, &[tokens, (num_q_heads + 2 * num_kv_heads) * head_dim])?;
+        let positions = memory.shuffled(num_positions);
+        let positions = memory.indices(positions.into_iter().take(tokens))?;
+        let pages = tokens.div_ceil(PAGE_SIZE);
+        let slots = memory.shuffled(pages * PAGE_SIZE);
+        let slots: Vec<i64> = slots.into_iter().take(tokens).map(i64::from).collect();
+        let slots = memory.holding(DType::I64, &[tokens], bytemuck::cast_slice(&slots))?;
+        let cos_sin = memory.random(DType::F32, &[num_positions, head_dim])?;
+        let mut q_out = memory.output(dtype, &[tokens, num_q_heads, head_dim])?;
+        let cache = [pages, PAGE_SIZE, num_kv_heads, head_dim];
+        let (mut k_cache, mut v_cache) = (memory.output(dtype, &cache)?, memory.output(dtype, &cache)?);
+        Ok(Box::new(move |stream| {
+            let args = ops::RopeAppendKv {
+                qkv: TensorRef::new(qkv.view())?,
+                positions: TensorRef::new(positions.view())?,
+                slot_mapping: TensorRef::new(slots.view())?,
+                cos_sin: TensorRef::new(cos_sin.view())?,
+                q_out: TensorMut::new(q_out.view_mut())?,
+                k_cache: TensorMut::new(k_cache.view_mut())?,
+                v_cache: TensorMut::new(v_cache.view_mut())?,
+                error: None,
+            };
+            ops::rope_append_kv(stream, &args)
+        }))
+    }
+}

@@ -1,0 +1,94 @@
+//! Cases of `attention_prefill`.
+
+use super::Case;
+use super::attention::{Cache, Kind, Lie, Spec, Told, problem};
+use super::values::ACTIVATIONS;
+use crate::ops;
+use crate::tensor::DType;
+
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for dtype in ACTIVATIONS {
+        for spec in specs(dtype) {
+            let name = spec.to_string();
+            cases.push(Case::new("attention_prefill", name, move || {
+                problem(&spec, |stream, _, args| ops::attention_prefill(stream, &args))
+            }));
+        }
+    }
+    cases
+}
+
+fn specs(dtype: DType) -> Vec<Spec> {
+    let spec = |head_dim, kv_heads, group, sequences: &[[usize; 2]], cache| Spec {
+        dtype,
+        head_dim,
+        kv_heads,
+        group,
+        sequences: sequences.to_vec(),
+        cache,
+        lse: true,
+        kind: Kind::Plain,
+    };
+    let mut specs = vec![
+        // One token, one key, one page; no token; nothing but a sequence without keys.
+        spec(128, 1, 1, &[[1, 1]], Cache::Nhd(16)),
+        spec(64, 2, 3, &[], Cache::Nhd(16)),
+        spec(64, 2, 3, &[[0, 40], [0, 0]], Cache::Nhd(16)),
+        spec(64, 2, 3, &[[2, 0]], Cache::Nhd(16)),
+    ];
+    // Lengths on both sides of tiles and pages; a last page of one key; more keys than queries; nothing of either.
+    let ragged: &[[usize; 2]] = &[[1, 1], [17, 17], [5, 200], [0, 70], [3, 0], [63, 64], [0, 0], [33, 129]];
+    for (head_dim, group, cache) in [
+        (128, 1, Cache::Nhd(16)),
+        (64, 3, Cache::Hnd(16)),
+        (128, 4, Cache::Nhd(32)),
+        (64, 8, Cache::Nhd(128)),
+        (128, 16, Cache::Contiguous),
+        (64, 1, Cache::Contiguous),
+        (128, 3, Cache::Hnd(64)),
+        (128, 2, Cache::Nhd(1)),
+        (64, 4, Cache::Hnd(2)),
+    ] {
+        let kv_heads = if group > 4 { 1 } else { 2 };
+        specs.push(spec(head_dim, kv_heads, group, ragged, cache));
+    }
+    // Several tiles of rows and of keys.
+    specs.push(spec(128, 1, 1, &[[200, 200]], Cache::Nhd(16)));
+    specs.push(spec(64, 1, 4, &[[130, 530], [7, 7]], Cache::Hnd(16)));
+    specs.push(Spec { lse: false, ..spec(128, 3, 1, &[[129, 129], [64, 191]], Cache::Nhd(32)) });
+    // More sequences than a warp has lanes.
+    let many: Vec<[usize; 2]> = (0..70).map(|i| [i % 3, i % 3 + i % 5]).collect();
+    specs.push(spec(64, 1, 2, &many, Cache::Nhd(16)));
+
+    let few: &[[usize; 2]] = &[[9, 9], [50, 80], [4, 33]];
+    let special = |kind, head_dim, group, cache| Spec { kind, ..spec(head_dim, 2, group, few, cache) };
+    for (head_dim, cache) in [(128, Cache::Nhd(16)), (64, Cache::Hnd(32)), (128, Cache::Contiguous)] {
+        specs.push(special(Kind::Strided, head_dim, 3, cache));
+        specs.push(special(Kind::NotFinite, head_dim, 4, cache));
+    }
+    specs.push(special(Kind::FarPages, 128, 2, Cache::Nhd(32)));
+    specs.push(special(Kind::FarPages, 64, 2, Cache::Hnd(64)));
+    specs.push(Spec { sequences: vec![[3, 20]], ..special(Kind::FarTokens, 128, 2, Cache::Nhd(16)) });
+    specs.push(Spec { sequences: vec![[1, 3]], ..special(Kind::FarPages, 64, 1, Cache::Contiguous) });
+    specs.push(Spec { sequences: vec![[40, 500]], ..special(Kind::Rising, 128, 2, Cache::Nhd(16)) });
+    specs.push(Spec { sequences: vec![[70, 300]], ..special(Kind::Rising, 64, 1, Cache::Nhd(16)) });
+    specs.push(special(Kind::Part, 128, 2, Cache::Nhd(16)));
+    specs.push(special(Kind::Part, 64, 2, Cache::Contiguous));
+    for told in [Told::Yes, Told::No] {
+        for lie in
+            [Lie::Pages, Lie::ManyKeys, Lie::NegativeKeys, Lie::FewKeys, Lie::Offsets, Lie::ManyQueries]
+        {
+            let head_dim = if told == Told::Yes { 128 } else { 64 };
+            specs.push(special(Kind::Hostile(lie, told), head_dim, 2, Cache::Nhd(16)));
+        }
+        for lie in [Lie::KeyOffsets, Lie::ManyKeys] {
+            specs.push(special(Kind::Hostile(lie, told), 64, 2, Cache::Contiguous));
+        }
+    }
+    for operand in ["q", "k", "v", "out", "lse", "q_indptr", "kv_len", "page_table", "error"] {
+        specs.push(special(Kind::Misaligned(operand), 64, 2, Cache::Nhd(16)));
+    }
+    specs.push(special(Kind::Misaligned("kv_indptr"), 64, 2, Cache::Contiguous));
+    specs
+}

@@ -1,0 +1,281 @@
+//! What a GPU takes from a checkpoint, and what it refuses.
+
+use half::{bf16, f16};
+use llama_kernels::Error;
+use llama_kernels::backend::{
+    Activation, ActivationMut, Backend, Epilogue, Gpu, Matmul, ModelDims, RmsNorm, RowOrder, WeightSource,
+};
+use llama_kernels::gpu::{Buffer, Stream};
+use llama_kernels::model::checkpoint::Checkpoint;
+use llama_kernels::model::forward::{Model, ModelOptions};
+use llama_kernels::tensor::{Bytes, DType, HostTensor, Tensor};
+
+use super::{device, gpu};
+use crate::common::TempDir;
+use crate::common::golden::with_heads_of_32;
+
+const DIMS: ModelDims = ModelDims {
+    hidden_size: 64,
+    intermediate_size: 48,
+    num_q_heads: 4,
+    num_kv_heads: 2,
+    head_dim: 64,
+    vocab_size: 101,
+};
+
+fn host(name: &str, shape: &[usize], values: impl Iterator<Item = f32>) -> HostTensor {
+    let data: Vec<u8> = values.flat_map(|x| bf16::from_f32(x).to_le_bytes()).collect();
+    HostTensor { name: name.into(), dtype: DType::BF16, shape: shape.to_vec(), data: Bytes::new(data) }
+}
+
+fn prepared() -> Gpu {
+    let mut gpu = gpu();
+    assert_eq!(gpu.prepare(&DIMS, DType::BF16).unwrap(), DType::BF16);
+    gpu
+}
+
+fn values(gpu: &mut Gpu, tensor: &Tensor<Buffer>) -> Vec<f32> {
+    let mut bytes = vec![0; tensor.num_bytes()];
+    gpu.download(tensor.view(), &mut bytes).unwrap();
+    bytes
+        .chunks(tensor.dtype().size())
+        .map(|x| match tensor.dtype() {
+            DType::F32 => f32::from_le_bytes(x.try_into().unwrap()),
+            _ => bf16::from_le_bytes(x.try_into().unwrap()).to_f32(),
+        })
+        .collect()
+}
+
+/// Multiplies with unit vectors, so that the output shows the rows of a weight and its bias.
+#[test]
+#[cfg_attr(not(kernels_built), ignore = "the CUDA kernels were not built: there is no nvcc")]
+fn parts_are_fused_in_order_and_biases_with_them() {
+    let mut gpu = prepared();
+    let k = 32;
+    let part = |name: &str, n: usize, first: usize| {
+        host(name, &[n, k], (0..n * k).map(move |i| ((i + first) % 129) as f32))
+    };
+    let bias =
+        |name: &str, n: usize, first: usize| host(name, &[n], (0..n).map(move |i| -((i + first) as f32)));
+    let (heights, firsts) = ([24, 8, 8], [0, 3, 70]);
+    let weight = gpu
+        .load_weight(WeightSource {
+            parts: (0..3).map(|i| part("w", heights[i], firsts[i])).collect(),
+            biases: (0..3).map(|i| bias("b", heights[i], firsts[i])).collect(),
+            rows: RowOrder::Concatenated,
+        })
+        .unwrap();
+    let mut x = gpu.alloc(DType::BF16, &[k, k]).unwrap();
+    let unit: Vec<u8> = (0..k * k)
+        .flat_map(|i| bf16::from_f32(if i % k == i / k { 1.0 } else { 0.0 }).to_le_bytes())
+        .collect();
+    gpu.upload(x.view_mut(), &unit).unwrap();
+    let mut out = gpu.alloc(DType::F32, &[k, 40]).unwrap();
+    let args = Matmul {
+        x: Activation::Native(x.view()),
+        weight: &weight,
+        epilogue: Epilogue::None,
+        out: ActivationMut::Native(out.view_mut()),
+    };
+    gpu.matmul(args).unwrap();
+    let out = values(&mut gpu, &out);
+    let mut n = 0;
+    for (height, first) in heights.into_iter().zip(firsts) {
+        for row in 0..height {
+            for column in 0..k {
+                let expected = ((row * k + column + first) % 129) as f32 - (row + first) as f32;
+                assert_eq!(
+                    out[column * 40 + n],
+                    expected,
+                    "row {row} of the part at {first}, column {column}"
+                );
+            }
+            n += 1;
+        }
+    }
+}
+
+/// The interleaving of gate and up is the one that the matmul expects: `silu(gate) * up` of the right rows, with biases. A
+/// weight of more than one staging buffer is in order as well.
+#[test]
+#[cfg_attr(not(kernels_built), ignore = "the CUDA kernels were not built: there is no nvcc")]
+fn gate_and_up_meet_row_by_row() {
+    for (f, k) in [(48, 32), (2056, 1040)] {
+        let mut gpu = prepared();
+        // Rows of one number each: gate g of row r is large, so that silu(g) is g; up is a small power of two.
+        let gate = |r: usize| (32 + r % 96) as f32;
+        let up = |r: usize| [0.25, 0.5, 1.0, 2.0][r / 7 % 4];
+        let one_column = |f: usize, of: fn(usize) -> f32| {
+            (0..f * k).map(move |i| if i % k == i / k % k { of(i / k) } else { 0.0 })
+        };
+        let gate_of: fn(usize) -> f32 = gate;
+        let up_of: fn(usize) -> f32 = up;
+        let weight = gpu
+            .load_weight(WeightSource {
+                parts: vec![
+                    host("gate", &[f, k], one_column(f, gate_of)),
+                    host("up", &[f, k], one_column(f, up_of)),
+                ],
+                biases: Vec::new(),
+                rows: RowOrder::GateUp,
+            })
+            .unwrap();
+        let mut x = gpu.alloc(DType::BF16, &[1, k]).unwrap();
+        let ones: Vec<u8> = (0..k).flat_map(|_| bf16::from_f32(1.0).to_le_bytes()).collect();
+        gpu.upload(x.view_mut(), &ones).unwrap();
+        let mut out = gpu.alloc(DType::BF16, &[1, f]).unwrap();
+        let args = Matmul {
+            x: Activation::Native(x.view()),
+            weight: &weight,
+            epilogue: Epilogue::SwiGlu,
+            out: ActivationMut::Native(out.view_mut()),
+        };
+        gpu.matmul(args).unwrap();
+        let out = values(&mut gpu, &out);
+        for (r, out) in out.into_iter().enumerate() {
+            assert_eq!(out, gate(r) * up(r), "row {r} of {f}");
+        }
+    }
+}
+
+#[test]
+fn vectors_are_rounded_to_the_activations_type() {
+    let mut gpu = gpu();
+    gpu.prepare(&DIMS, DType::F16).unwrap();
+    let exact = [1.0f32, 1.0 + 3.0 / 2048.0, -70000.0];
+    let data: Vec<u8> = exact.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let source =
+        HostTensor { name: "norm".into(), dtype: DType::F32, shape: vec![3], data: Bytes::new(data) };
+    let vector = gpu.load_vector(source.clone()).unwrap();
+    assert_eq!((vector.dtype(), vector.shape()), (DType::F16, &[3][..]));
+    let mut bytes = [0; 6];
+    gpu.download(vector.view(), &mut bytes).unwrap();
+    let rounded: Vec<f16> = bytes.as_chunks().0.iter().map(|b| f16::from_le_bytes(*b)).collect();
+    assert_eq!(rounded, [f16::ONE, f16::from_bits(0x3C02), f16::NEG_INFINITY]);
+
+    for (wrong, text) in [
+        (
+            HostTensor { shape: vec![3, 1], ..source.clone() },
+            "load_vector: source: expected a vector of floats",
+        ),
+        (
+            HostTensor { dtype: DType::I32, ..source.clone() },
+            "load_vector: source: expected a vector of floats",
+        ),
+        (
+            HostTensor { shape: vec![4], ..source.clone() },
+            "load_vector: source: expected norm of shape [4] in f32",
+        ),
+    ] {
+        let error = gpu.load_vector(wrong).unwrap_err().to_string();
+        assert!(error.starts_with(text), "{error}");
+    }
+}
+
+#[test]
+fn widths_without_kernels_are_refused_before_any_weight_is_read() {
+    let refuse = |dims: ModelDims, text: &str| {
+        let error = gpu().prepare(&dims, DType::BF16).unwrap_err();
+        assert!(matches!(error, Error::Unsupported { .. }));
+        assert_eq!(error.to_string(), format!("{text}; the CPU runs it: --device cpu"));
+    };
+    refuse(
+        ModelDims { hidden_size: 76, ..DIMS },
+        "hidden_size 76 on a GPU is not supported: matrix kernels take multiples of 8",
+    );
+    refuse(
+        ModelDims { intermediate_size: 100, ..DIMS },
+        "intermediate_size 100 on a GPU is not supported: matrix kernels take multiples of 8",
+    );
+    refuse(
+        ModelDims { hidden_size: 65536, ..DIMS },
+        "hidden_size 65536 on a GPU is not supported: norms take rows of at most 32768 elements",
+    );
+    refuse(
+        ModelDims { head_dim: 80, ..DIMS },
+        "head_dim 80 on a GPU is not supported: attention kernels are compiled for 64 and 128",
+    );
+    refuse(
+        ModelDims { num_q_heads: 34, ..DIMS },
+        "34 query heads over 2 key/value heads on a GPU is not supported: attention kernels take 1 to 16 whole ones for each",
+    );
+
+    // A whole model folder, whose weights are never reached.
+    let folder = TempDir::new();
+    with_heads_of_32(&folder);
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    let mut done = 0;
+    let loaded = Model::load(gpu(), &checkpoint, &ModelOptions::single(16), &mut |bytes| done = bytes);
+    let error = loaded.err().unwrap().to_string();
+    assert!(error.starts_with("head_dim 32 on a GPU is not supported"), "{error}");
+    assert_eq!(done, 0);
+}
+
+#[test]
+fn wrong_weights_are_named() {
+    let mut gpu = gpu();
+    let part = |n: usize| host("w", &[n, 16], (0..n * 16).map(|_| 1.0));
+    let source = |heights: &[usize], rows| WeightSource {
+        parts: heights.iter().map(|&n| part(n)).collect(),
+        biases: Vec::new(),
+        rows,
+    };
+    let error = gpu.load_weight(source(&[16], RowOrder::Concatenated)).unwrap_err().to_string();
+    assert_eq!(error, "load: model: expected one that `prepare` was told of, got none");
+    gpu.prepare(&DIMS, DType::BF16).unwrap();
+    for (source, text) in [
+        (
+            source(&[12, 12], RowOrder::GateUp),
+            "load_weight: parts: expected gate and up whose height is a multiple of 8, got heights [12, 12]",
+        ),
+        (source(&[8, 16], RowOrder::GateUp), "load_weight: parts: expected gate and up of equal height"),
+        (source(&[], RowOrder::Concatenated), "load_weight: parts: expected at least one matrix"),
+    ] {
+        let error = gpu.load_weight(source).unwrap_err().to_string();
+        assert!(error.starts_with(text), "{error}");
+    }
+}
+
+#[test]
+fn views_to_copy_are_checked() {
+    let mut gpu = gpu();
+    let mut tensor = gpu.alloc(DType::F32, &[4, 3]).unwrap();
+    let error = gpu.upload(tensor.view_mut(), &[0; 47]).unwrap_err().to_string();
+    assert_eq!(error, "upload: bytes: expected those of [4, 3] in f32, got 47");
+    let columns = tensor.view().columns(2).unwrap();
+    let error = gpu.download(columns, &mut [0; 32]).unwrap_err().to_string();
+    assert_eq!(error, "download: from: expected contiguous elements, got [4, 2] with strides [3, 1]");
+    gpu.upload(tensor.view_mut().rows(1..3).unwrap(), &[0x3F; 24]).unwrap();
+    let mut bytes = [1; 48];
+    gpu.download(tensor.view(), &mut bytes).unwrap();
+    assert_eq!(bytes, [[0u8; 12], [0x3F; 12], [0x3F; 12], [0; 12]].concat()[..]);
+    assert!(matches!(gpu.alloc(DType::F32, &[usize::MAX / 2, 3]), Err(Error::Argument { .. })));
+}
+
+#[test]
+fn what_has_no_kernel_is_named() {
+    let mut gpu = prepared();
+    let x = gpu.alloc(DType::BF16, &[1, 64]).unwrap();
+    let weight = gpu.alloc(DType::BF16, &[64]).unwrap();
+    let mut codes = gpu.alloc(DType::F8E4M3, &[1, 64]).unwrap();
+    let mut scale = gpu.alloc(DType::F32, &[1, 1]).unwrap();
+    let out =
+        ActivationMut::Fp8 { codes: codes.view_mut(), scale: scale.view_mut(), rounded_to: DType::BF16 };
+    let args = RmsNorm { x: x.view(), weight: weight.view(), eps: 1e-5, out };
+    let error = gpu.rms_norm(args).unwrap_err();
+    assert!(matches!(error, Error::Unsupported { .. }));
+    assert_eq!(
+        error.to_string(),
+        "rms_norm with fp8 activations on a GPU is not supported: there is no kernel for it"
+    );
+}
+
+/// The stream of a host, and its device's name.
+#[test]
+fn a_gpu_describes_itself() {
+    let device = device();
+    let gpu = gpu();
+    assert_eq!(gpu.description(), device.properties().name);
+    assert_eq!(gpu.kernel_launches(), Some(0));
+    let _: &Stream = gpu.stream();
+}
