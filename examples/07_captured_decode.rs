@@ -64,8 +64,7 @@ fn main() -> Result<()> {
     let device = Device::open(DeviceChoice::Auto)?;
     let stream = device.new_stream()?;
     let (q_shape, kv_shape) = ([1, HEADS, HEAD_DIM], [CONTEXT, 1, HEAD_DIM]);
-    let wave =
-        |n: usize, step: f32| (0..n).map(|i| f16::from_f32((i as f32 * step).sin())).collect::<Vec<_>>();
+    let wave = |n, step: f32| (0..n).map(|i| f16::from_f32((i as f32 * step).sin())).collect::<Vec<_>>();
     let mut step = Step {
         q: tensor(&device, DType::F16, &q_shape, &wave(HEADS * HEAD_DIM, 0.3))?,
         k: tensor(&device, DType::F16, &kv_shape, &wave(CONTEXT * HEAD_DIM, 0.7))?,

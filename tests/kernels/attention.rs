@@ -2,45 +2,19 @@
 //! sequence.
 
 use half::bf16;
-use llama_kernels::gpu::{Buffer, Device, Stream, TensorMut, TensorRef};
+use llama_kernels::Result;
+use llama_kernels::gpu::{Buffer, Device, Stream};
 use llama_kernels::ops::{self, Attention, KeysValues};
 use llama_kernels::tensor::DType;
-use llama_kernels::{Error, Result};
 
 use super::device;
+use super::tensors::{self, packed as read, packed_mut as write, strided};
 
 const BF16: DType = DType::BF16;
 
-/// A tensor without gaps at an address that only looks like one, or in a buffer that outlives the launch.
-fn read<'a>(device: &Device, address: u64, dtype: DType, shape: &[usize]) -> TensorRef<'a> {
-    strided(device, address, dtype, shape, &contiguous(shape))
-}
-
-fn strided<'a>(
-    device: &Device,
-    address: u64,
-    dtype: DType,
-    shape: &[usize],
-    strides: &[usize],
-) -> TensorRef<'a> {
-    // SAFETY: what is refused is never launched, as the tests assert; the others are buffers of this size.
-    unsafe { TensorRef::from_raw(device, address, dtype, shape, strides) }.unwrap()
-}
-
-fn write<'a>(device: &Device, address: u64, dtype: DType, shape: &[usize]) -> TensorMut<'a> {
-    // SAFETY: as for `read`.
-    unsafe { TensorMut::from_raw(device, address, dtype, shape, &contiguous(shape)) }.unwrap()
-}
-
-fn contiguous(shape: &[usize]) -> Vec<usize> {
-    (0..shape.len()).map(|i| shape[i + 1..].iter().product()).collect()
-}
-
 #[track_caller]
 fn refused(result: Result<()>, text: &str) {
-    let error = result.expect_err(text);
-    assert!(matches!(error, Error::Argument { .. }), "{error:?}");
-    assert_eq!(error.to_string(), format!("attention_prefill: {text}"));
+    tensors::refused(result, &format!("attention_prefill: {text}"));
 }
 
 /// Two sequences of 20 queries together, with 8 query heads, and pages of 16 tokens.

@@ -4,41 +4,19 @@
 use half::bf16;
 use llama_kernels::cost::{self, AttentionCost};
 use llama_kernels::gpu::ptx_sim::Counters;
-use llama_kernels::gpu::{Buffer, Device, Stream, TensorMut, TensorRef};
+use llama_kernels::gpu::{Buffer, Device, Stream, TensorMut};
 use llama_kernels::ops::{self, Attention, AttentionCombine, Decode, KeysValues};
 use llama_kernels::plan::{self, AttentionShape};
 use llama_kernels::reference::compare::{self, Matrix};
 use llama_kernels::tensor::DType;
-use llama_kernels::{Error, Result};
 
 use super::device;
+use super::tensors::{packed as read, packed_mut as write, refused};
 
 const BF16: DType = DType::BF16;
 const HEAD_DIM: usize = 64;
 const KV_HEADS: usize = 2;
 const PAGE: usize = 16;
-
-/// A tensor at an address that only looks like one: what is refused is never launched.
-fn read<'a>(device: &Device, address: u64, dtype: DType, shape: &[usize]) -> TensorRef<'a> {
-    // SAFETY: every use of these tensors is refused before a launch, as the tests assert.
-    unsafe { TensorRef::from_raw(device, address, dtype, shape, &contiguous(shape)) }.unwrap()
-}
-
-fn write<'a>(device: &Device, address: u64, dtype: DType, shape: &[usize]) -> TensorMut<'a> {
-    // SAFETY: as for `read`.
-    unsafe { TensorMut::from_raw(device, address, dtype, shape, &contiguous(shape)) }.unwrap()
-}
-
-fn contiguous(shape: &[usize]) -> Vec<usize> {
-    (0..shape.len()).map(|i| shape[i + 1..].iter().product()).collect()
-}
-
-#[track_caller]
-fn refused(result: Result<()>, text: &str) {
-    let error = result.expect_err(text);
-    assert!(matches!(error, Error::Argument { .. }), "{error:?}");
-    assert_eq!(error.to_string(), text);
-}
 
 /// Three sequences with 4 queries of 8 heads and up to 320 keys.
 fn attention<'a>(device: &Device) -> Attention<'a> {

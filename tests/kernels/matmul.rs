@@ -7,6 +7,7 @@ use llama_kernels::tensor::{DType, Layout, View, ViewMut};
 use llama_kernels::{Error, Result};
 
 use super::device;
+use super::tensors::{strided as read, strided_mut as write};
 
 const BF16: DType = DType::BF16;
 /// Far enough from each other for all shapes below.
@@ -14,29 +15,6 @@ const X: u64 = 0x1_0000;
 const WEIGHT: u64 = 0x2_0000;
 const BIAS: u64 = 0x3_0000;
 const OUT: u64 = 0x4_0000;
-
-/// A tensor at an address that only looks like one: what is refused is never launched.
-fn read<'a>(
-    device: &Device,
-    address: u64,
-    dtype: DType,
-    shape: &[usize],
-    strides: &[usize],
-) -> TensorRef<'a> {
-    // SAFETY: every use of these tensors is refused before a launch, as the tests assert.
-    unsafe { TensorRef::from_raw(device, address, dtype, shape, strides) }.unwrap()
-}
-
-fn write<'a>(
-    device: &Device,
-    address: u64,
-    dtype: DType,
-    shape: &[usize],
-    strides: &[usize],
-) -> TensorMut<'a> {
-    // SAFETY: as for `read`.
-    unsafe { TensorMut::from_raw(device, address, dtype, shape, strides) }.unwrap()
-}
 
 /// `[3, 64] x [32, 64]`, with one argument exchanged.
 fn product<'a>(device: &Device) -> Matmul<'a> {

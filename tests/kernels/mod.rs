@@ -27,6 +27,8 @@ mod ops;
 mod rope_sample;
 #[cfg(feature = "kernels")]
 mod sass;
+#[cfg(feature = "sim")]
+mod tensors;
 #[cfg(feature = "kernels")]
 mod tools;
 #[cfg(all(feature = "sim", feature = "cli"))]

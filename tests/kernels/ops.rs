@@ -8,9 +8,9 @@ use llama_kernels::gpu::{Device, Stream, TensorMut, TensorRef};
 use llama_kernels::ops::{self, AddRmsNorm, Embed, RmsNorm, SiluAndMul};
 use llama_kernels::plan::Kernel;
 use llama_kernels::tensor::{DType, Layout, Tensor, View};
-use llama_kernels::{Error, Result};
 
 use super::device;
+use super::tensors::{refused, strided as read, strided_mut as write};
 
 /// Orders of warps and blocks that each case is tried in, where it is simulated.
 const SEEDS: u64 = 4;
@@ -77,36 +77,6 @@ operations! {
     attention_prefill_is_the_reference: "attention_prefill",
     attention_decode_is_the_reference: "attention_decode",
     attention_combine_is_the_reference: "attention_combine",
-}
-
-/// A tensor at an address that only looks like one: what is refused is never launched.
-fn read<'a>(
-    device: &Device,
-    address: u64,
-    dtype: DType,
-    shape: &[usize],
-    strides: &[usize],
-) -> TensorRef<'a> {
-    // SAFETY: every use of these tensors is refused before a launch, as the tests assert.
-    unsafe { TensorRef::from_raw(device, address, dtype, shape, strides) }.unwrap()
-}
-
-fn write<'a>(
-    device: &Device,
-    address: u64,
-    dtype: DType,
-    shape: &[usize],
-    strides: &[usize],
-) -> TensorMut<'a> {
-    // SAFETY: as for `read`.
-    unsafe { TensorMut::from_raw(device, address, dtype, shape, strides) }.unwrap()
-}
-
-#[track_caller]
-fn refused(result: Result<()>, text: &str) {
-    let error = result.expect_err(text);
-    assert!(matches!(error, Error::Argument { .. }), "{error:?}");
-    assert_eq!(error.to_string(), text);
 }
 
 const BF16: DType = DType::BF16;

@@ -1,43 +1,13 @@
 //! Arguments that `rope_append_kv`, `gather_rows` and `sample` refuse.
 
-use llama_kernels::gpu::{Device, TensorMut, TensorRef};
+use llama_kernels::gpu::Device;
 use llama_kernels::ops::{self, GatherRows, RopeAppendKv, Sample};
 use llama_kernels::tensor::DType;
-use llama_kernels::{Error, Result};
 
 use super::device;
+use super::tensors::{refused, strided as read, strided_mut as write};
 
 const BF16: DType = DType::BF16;
-
-/// A tensor at an address that only looks like one: what is refused is never launched.
-fn read<'a>(
-    device: &Device,
-    address: u64,
-    dtype: DType,
-    shape: &[usize],
-    strides: &[usize],
-) -> TensorRef<'a> {
-    // SAFETY: every use of these tensors is refused before a launch, as the tests assert.
-    unsafe { TensorRef::from_raw(device, address, dtype, shape, strides) }.unwrap()
-}
-
-fn write<'a>(
-    device: &Device,
-    address: u64,
-    dtype: DType,
-    shape: &[usize],
-    strides: &[usize],
-) -> TensorMut<'a> {
-    // SAFETY: as for `read`.
-    unsafe { TensorMut::from_raw(device, address, dtype, shape, strides) }.unwrap()
-}
-
-#[track_caller]
-fn refused(result: Result<()>, text: &str) {
-    let error = result.expect_err(text);
-    assert!(matches!(error, Error::Argument { .. }), "{error:?}");
-    assert_eq!(error.to_string(), text);
-}
 
 /// Far enough from each other for all shapes below.
 const QKV: u64 = 0x1_0000;
