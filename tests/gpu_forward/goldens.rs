@@ -18,12 +18,30 @@ fn check(name: &'static str) {
         Ok(worst) => println!("{name}, {what}: {:.0}% of the bound", worst.share() * 100.0),
         Err(worst) => panic!("{name}, {what}: {worst}"),
     };
-    verdict("at once", &golden.logits(gpu(), n));
+    let at_once = golden.logits(gpu(), n);
+    verdict("at once", &at_once);
+    // Another order of warps and blocks, to which the simulated GPU holds its checks again: the same bits.
+    #[cfg(feature = "sim")]
+    for seed in 1..3 {
+        assert!(golden.logits(seeded(seed), n) == at_once, "{name}: seed {seed} gives other bits");
+    }
     // Where the frequencies depend on the length, the goldens are one prefill.
     if !golden.checkpoint.config().rope.depends_on_length() {
         let chunks = in_chunks(n);
         verdict("in chunks", &logits(gpu(), &golden.checkpoint, &golden.tokens, chunks));
     }
+}
+
+/// The device, where it is simulated under another seed.
+#[cfg(feature = "sim")]
+fn seeded(seed: u64) -> llama_kernels::backend::Gpu {
+    let gpu = gpu();
+    if let Some(simulator) = gpu.device().simulator() {
+        let mut options = simulator.options();
+        options.seed = seed;
+        simulator.set_options(options);
+    }
+    gpu
 }
 
 fn in_chunks(n: usize) -> Vec<usize> {
