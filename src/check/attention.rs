@@ -95,6 +95,19 @@ pub(super) struct Spec {
     pub kind: Kind,
 }
 
+impl Spec {
+    /// With lse, and nothing special about it: `[head_dim, kv_heads, group]`, and queries and keys of each sequence.
+    pub fn plain(
+        dtype: DType,
+        [head_dim, kv_heads, group]: [usize; 3],
+        sequences: &[[usize; 2]],
+        cache: Cache,
+    ) -> Self {
+        let (sequences, kind) = (sequences.to_vec(), Kind::Plain);
+        Spec { dtype, head_dim, kv_heads, group, sequences, cache, lse: true, kind }
+    }
+}
+
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Spec { dtype, head_dim, kv_heads, group, sequences, cache, lse, kind } = self;

@@ -75,15 +75,8 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 fn decodes(dtype: DType) -> Vec<Decode> {
-    let spec = |head_dim, kv_heads, group, sequences: &[[usize; 2]], cache| Spec {
-        dtype,
-        head_dim,
-        kv_heads,
-        group,
-        sequences: sequences.to_vec(),
-        cache,
-        lse: true,
-        kind: Kind::Plain,
+    let spec = |head_dim, kv_heads, group, sequences: &[[usize; 2]], cache| {
+        Spec::plain(dtype, [head_dim, kv_heads, group], sequences, cache)
     };
     let mut specs = vec![
         // One key; no token; nothing but a sequence without keys.
