@@ -36,6 +36,24 @@ kernel_table! {
         /// Attention of f16 queries with heads of 128 elements.
         AttentionPrefillF16Hd128(AttentionParams) = "attention_prefill_f16_hd128",
     }
+    ceiling {
+        /// Reads memory and does next to nothing with it.
+        CeilingRead(CeilingMemoryParams) = "ceiling_read",
+        /// Copies memory.
+        CeilingCopy(CeilingMemoryParams) = "ceiling_copy",
+        /// bf16 products of registers.
+        CeilingMmaBf16(CeilingTensorParams) = "ceiling_mma_bf16",
+        /// f16 products of registers.
+        CeilingMmaF16(CeilingTensorParams) = "ceiling_mma_f16",
+        /// Nothing.
+        CeilingEmpty(CeilingMemoryParams) = "ceiling_empty",
+    }
+    ceiling_sm90 {
+        /// bf16 products of shared memory, by Hopper's own instructions.
+        CeilingSm90WgmmaBf16(CeilingTensorParams) = "ceiling_sm90_wgmma_bf16",
+        /// f16 products of shared memory, by Hopper's own instructions.
+        CeilingSm90WgmmaF16(CeilingTensorParams) = "ceiling_sm90_wgmma_f16",
+    }
     embed {
         /// Copies rows of a table of 16-bit numbers, bf16 and f16 alike.
         EmbedB16(EmbedParams) = "embed_b16",

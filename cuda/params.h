@@ -100,6 +100,25 @@ enum Tile {
   /** Most sequences of a launch of attention_prefill: a block looks for its tile in a table of them
      in shared memory. */
   ATTENTION_PREFILL_MAX_SEQS = 2048,
+  /** Threads of a block of ceiling_read and ceiling_copy. */
+  CEILING_THREADS = 256,
+  /** 16-byte vectors that a thread of them has in flight: a tile is 16 KB. */
+  CEILING_VECTORS_PER_THREAD = 4,
+  /** Threads of a block of ceiling_mma: 8 warps, each with a product of its own. */
+  CEILING_MMA_THREADS = 256,
+  /** Rows of A, rows of B and columns of both of a product of ceiling_mma, held in registers. */
+  CEILING_MMA_M = 64,
+  CEILING_MMA_N = 32,
+  CEILING_MMA_K = 16,
+  /** Times that ceiling_mma adds its product in one round of its loop. */
+  CEILING_MMA_UNROLL = 4,
+  /** Threads of a block of ceiling_wgmma: 2 warpgroups, each with half of the rows of A. */
+  CEILING_WGMMA_THREADS = 256,
+  /** Rows of A, rows of B and columns of both of the product of a block of ceiling_wgmma, held in
+     shared memory. */
+  CEILING_WGMMA_M = 128,
+  CEILING_WGMMA_N = 256,
+  CEILING_WGMMA_K = 64,
 };
 
 /** Bits that kernels set in a model's device error word; 0 means that nothing happened. */
@@ -490,5 +509,32 @@ typedef struct SampleParams {
   /** Zero. */
   uint32_t padding;
 } SampleParams;
+
+/** Parameters of `ceiling_read` and `ceiling_copy`, and of `ceiling_empty`, which looks at none of
+ * them. */
+typedef struct CeilingMemoryParams {
+  /** 16-byte vectors `[num_vectors]`. */
+  uint64_t source;
+  /** ceiling_read: u32 `[blocks]`, the exclusive or of all words that a block has read.
+   * ceiling_copy: `[num_vectors]`. */
+  uint64_t out;
+  /** Vectors of `source`. */
+  int64_t num_vectors;
+} CeilingMemoryParams;
+
+/** Parameters of `ceiling_mma` and `ceiling_wgmma`: `out[i,m,n] = rounds * sum_k a[m,k] * b[n,k]`
+ * for each i. */
+typedef struct CeilingTensorParams {
+  /** `[M, K]` in the 16-bit type. */
+  uint64_t a;
+  /** `[N, K]` in the 16-bit type. */
+  uint64_t b;
+  /** f32 `[products, M, N]`: one of each warp of ceiling_mma, of each block of ceiling_wgmma. */
+  uint64_t out;
+  /** How often the product is added: for ceiling_mma a multiple of CEILING_MMA_UNROLL. */
+  int32_t rounds;
+  /** Zero. */
+  uint32_t padding;
+} CeilingTensorParams;
 
 #endif /* LLAMA_KERNELS_PARAMS_H_ */

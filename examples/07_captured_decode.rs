@@ -7,7 +7,7 @@ use llama_kernels::Result;
 use llama_kernels::device::DeviceChoice;
 use llama_kernels::gpu::{Buffer, Device, Stream, TensorMut, TensorRef};
 use llama_kernels::ops::{self, Attention, Decode, KeysValues};
-use llama_kernels::plan::{self, Kernel};
+use llama_kernels::plan;
 use llama_kernels::tensor::{DType, Tensor};
 
 const HEADS: usize = 4;
@@ -81,7 +81,7 @@ fn main() -> Result<()> {
     let mut workspace = Tensor::new(device.allocate(bytes)?, DType::U8, &[bytes])?;
 
     // A kernel is loaded at its first launch, which a capture could not wait for.
-    device.load(Kernel::ALL)?;
+    device.load_all()?;
     let graph = stream.capture(|stream| step.launch(stream, &mut workspace, &mut replayed))?;
     for kv_len in [1i32, 17, 128, 129, CONTEXT as i32] {
         step.kv_len.view_mut().buffer.write(0, cast_slice(&[kv_len]))?;

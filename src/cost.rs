@@ -8,11 +8,15 @@ use crate::params::{ATTENTION_PREFILL_ROWS, SampleRow};
 use crate::plan::{MatmulShape, Plan, attention_prefill_keys};
 
 mod attention_decode;
+#[cfg(feature = "model")]
+mod step;
 
 pub use attention_decode::{
     attention_combine, attention_combine_tile, attention_decode_lists, attention_decode_split,
     attention_decode_tile,
 };
+#[cfg(feature = "model")]
+pub use step::{decode_step, prefill, step};
 
 /// A cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +25,8 @@ pub struct Cost {
     pub flops: u64,
     /// Bytes read and written.
     pub bytes: u64,
+    /// Of these, bytes written.
+    pub written: u64,
 }
 
 /// Bytes of an activation's or a weight's element.
@@ -58,8 +64,9 @@ pub fn attention(shape: &AttentionCost<'_>) -> Cost {
         let seen = (first + kv_len) * (kv_len + 1 - first) / 2;
         let rows = num_kv_heads * group * q_len;
         cost.flops += 4 * head_dim * num_kv_heads * group * seen;
-        cost.bytes +=
-            ELEMENT * head_dim * 2 * (rows + num_kv_heads * kv_len) + if lse { LSE * rows } else { 0 };
+        let written = ELEMENT * head_dim * rows + if lse { LSE * rows } else { 0 };
+        cost.bytes += ELEMENT * head_dim * (rows + 2 * num_kv_heads * kv_len) + written;
+        cost.written += written;
     }
     cost
 }
@@ -96,13 +103,15 @@ fn tokens_of_8_rows(row: usize, rows: usize, group: usize) -> u64 {
 /// `embed`, where no id repeats.
 pub fn embed(num_tokens: usize, hidden: usize) -> Cost {
     let (tokens, hidden) = (num_tokens as u64, hidden as u64);
-    Cost { flops: 0, bytes: tokens * (size_of::<i32>() as u64 + 2 * ELEMENT * hidden) }
+    let written = ELEMENT * tokens * hidden;
+    Cost { flops: 0, bytes: tokens * size_of::<i32>() as u64 + 2 * written, written }
 }
 
 /// `rms_norm`: square, add, scale, weight; reads x and the weight, writes out.
 pub fn rms_norm(num_tokens: usize, hidden: usize) -> Cost {
     let (tokens, hidden) = (num_tokens as u64, hidden as u64);
-    Cost { flops: 4 * tokens * hidden, bytes: ELEMENT * hidden * (2 * tokens + u64::from(tokens > 0)) }
+    let (out, weight) = (ELEMENT * tokens * hidden, ELEMENT * hidden * u64::from(tokens > 0));
+    Cost { flops: 4 * tokens * hidden, bytes: 2 * out + weight, written: out }
 }
 
 /// Bytes that the blocks of `rms_norm` ask for: the weight anew for each row.
@@ -113,7 +122,8 @@ pub fn rms_norm_tile(num_tokens: usize, hidden: usize) -> u64 {
 /// `add_rms_norm`: one addition more; reads x, the residual and the weight, writes the residual and out.
 pub fn add_rms_norm(num_tokens: usize, hidden: usize) -> Cost {
     let (tokens, hidden) = (num_tokens as u64, hidden as u64);
-    Cost { flops: 5 * tokens * hidden, bytes: ELEMENT * hidden * (4 * tokens + u64::from(tokens > 0)) }
+    let (out, weight) = (ELEMENT * tokens * hidden, ELEMENT * hidden * u64::from(tokens > 0));
+    Cost { flops: 5 * tokens * hidden, bytes: 4 * out + weight, written: 2 * out }
 }
 
 /// Bytes that the blocks of `add_rms_norm` ask for: the weight anew for each row.
@@ -124,7 +134,7 @@ pub fn add_rms_norm_tile(num_tokens: usize, hidden: usize) -> u64 {
 /// `silu_and_mul`: negate, exp, add, divide, multiply; reads gate and up, writes out.
 pub fn silu_and_mul(num_tokens: usize, intermediate: usize) -> Cost {
     let outputs = num_tokens as u64 * intermediate as u64;
-    Cost { flops: 5 * outputs, bytes: 3 * ELEMENT * outputs }
+    Cost { flops: 5 * outputs, bytes: 3 * ELEMENT * outputs, written: ELEMENT * outputs }
 }
 
 /// `rope_append_kv`, where no position repeats and every token is stored: four multiplications and two additions a pair of
@@ -137,6 +147,7 @@ pub fn rope_append_kv(num_tokens: usize, num_q_heads: usize, num_kv_heads: usize
     Cost {
         flops: 3 * tokens * (q_heads + kv_heads) * head_dim,
         bytes: tokens * (2 * ELEMENT * width + size_of::<f32>() as u64 * head_dim + lists),
+        written: tokens * ELEMENT * width,
     }
 }
 
@@ -178,7 +189,8 @@ pub fn matmul(shape: &MatmulShape) -> Cost {
         return Cost::default();
     }
     let bias = if bias { n } else { 0 };
-    Cost { flops: 2 * m * n * k, bytes: ELEMENT * (m * k + n * k + bias) + matmul_out_bytes(shape) }
+    let written = matmul_out_bytes(shape);
+    Cost { flops: 2 * m * n * k, bytes: ELEMENT * (m * k + n * k + bias) + written, written }
 }
 
 /// Bytes that the blocks of a `matmul` ask for: each block its rows of x and of the weight.
@@ -200,13 +212,17 @@ fn matmul_out_bytes(shape: &MatmulShape) -> u64 {
 /// temperature the same bytes are read again from L2, as often as the kernel's header says.
 pub fn sample(num_rows: usize, vocab_size: usize) -> Cost {
     let (rows, vocab_size) = (num_rows as u64, vocab_size as u64);
-    let settings = (size_of::<SampleRow>() + size_of::<i32>()) as u64;
-    Cost { flops: rows * vocab_size, bytes: rows * (size_of::<f32>() as u64 * vocab_size + settings) }
+    let (settings, token) = (size_of::<SampleRow>() as u64, size_of::<i32>() as u64);
+    Cost {
+        flops: rows * vocab_size,
+        bytes: rows * (size_of::<f32>() as u64 * vocab_size + settings + token),
+        written: rows * token,
+    }
 }
 
 /// Bytes that `sample` asks of the memory system where it passes over each row so often; the kernel's header says how often.
 pub fn sample_passes(num_rows: usize, vocab_size: usize, passes: u64) -> u64 {
-    let Cost { flops: logits, bytes } = sample(num_rows, vocab_size);
+    let Cost { flops: logits, bytes, .. } = sample(num_rows, vocab_size);
     bytes + (passes - 1) * size_of::<f32>() as u64 * logits
 }
 #[cfg(test)]
@@ -228,8 +244,9 @@ mod tests {
                 for j in 0..q_len {
                     let seen = (kv_len + j + 1).saturating_sub(q_len);
                     expected.flops += (num_kv_heads * group * seen * 4 * head_dim) as u64;
-                    expected.bytes +=
-                        (num_kv_heads * group * (2 * 2 * head_dim + if lse { 4 } else { 0 })) as u64;
+                    let written = num_kv_heads * group * (2 * head_dim + if lse { 4 } else { 0 });
+                    expected.bytes += (num_kv_heads * group * 2 * head_dim + written) as u64;
+                    expected.written += written as u64;
                 }
                 let keys = if q_len > 0 { kv_len } else { 0 };
                 expected.bytes += (num_kv_heads * keys * 2 * 2 * head_dim) as u64;

@@ -93,6 +93,28 @@ pub const ATTENTION_PREFILL_KEYS_HD64: Tile = 128;
 pub const ATTENTION_PREFILL_STAGES: Tile = 3;
 #[doc = " Most sequences of a launch of attention_prefill: a block looks for its tile in a table of them\nin shared memory."]
 pub const ATTENTION_PREFILL_MAX_SEQS: Tile = 2048;
+#[doc = " Threads of a block of ceiling_read and ceiling_copy."]
+pub const CEILING_THREADS: Tile = 256;
+#[doc = " 16-byte vectors that a thread of them has in flight: a tile is 16 KB."]
+pub const CEILING_VECTORS_PER_THREAD: Tile = 4;
+#[doc = " Threads of a block of ceiling_mma: 8 warps, each with a product of its own."]
+pub const CEILING_MMA_THREADS: Tile = 256;
+#[doc = " Rows of A, rows of B and columns of both of a product of ceiling_mma, held in registers."]
+pub const CEILING_MMA_M: Tile = 64;
+#[doc = " Rows of A, rows of B and columns of both of a product of ceiling_mma, held in registers."]
+pub const CEILING_MMA_N: Tile = 32;
+#[doc = " Rows of A, rows of B and columns of both of a product of ceiling_mma, held in registers."]
+pub const CEILING_MMA_K: Tile = 16;
+#[doc = " Times that ceiling_mma adds its product in one round of its loop."]
+pub const CEILING_MMA_UNROLL: Tile = 4;
+#[doc = " Threads of a block of ceiling_wgmma: 2 warpgroups, each with half of the rows of A."]
+pub const CEILING_WGMMA_THREADS: Tile = 256;
+#[doc = " Rows of A, rows of B and columns of both of the product of a block of ceiling_wgmma, held in\nshared memory."]
+pub const CEILING_WGMMA_M: Tile = 128;
+#[doc = " Rows of A, rows of B and columns of both of the product of a block of ceiling_wgmma, held in\nshared memory."]
+pub const CEILING_WGMMA_N: Tile = 256;
+#[doc = " Rows of A, rows of B and columns of both of the product of a block of ceiling_wgmma, held in\nshared memory."]
+pub const CEILING_WGMMA_K: Tile = 64;
 #[doc = " Constants that a kernel and the plan of its launch share."]
 pub type Tile = ::std::os::raw::c_uint;
 #[doc = " A token id lay outside the embedding table; its row was filled with zeros."]
@@ -760,4 +782,52 @@ const _: () = {
     ["Offset of field: SampleParams::vocab_size"][::std::mem::offset_of!(SampleParams, vocab_size) - 60usize];
     ["Offset of field: SampleParams::num_seen"][::std::mem::offset_of!(SampleParams, num_seen) - 64usize];
     ["Offset of field: SampleParams::padding"][::std::mem::offset_of!(SampleParams, padding) - 68usize];
+};
+#[doc = " Parameters of `ceiling_read` and `ceiling_copy`, and of `ceiling_empty`, which looks at none of\n them."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct CeilingMemoryParams {
+    #[doc = " 16-byte vectors `[num_vectors]`."]
+    pub source: u64,
+    #[doc = " ceiling_read: u32 `[blocks]`, the exclusive or of all words that a block has read.\n ceiling_copy: `[num_vectors]`."]
+    pub out: u64,
+    #[doc = " Vectors of `source`."]
+    pub num_vectors: i64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of CeilingMemoryParams"][::std::mem::size_of::<CeilingMemoryParams>() - 24usize];
+    ["Alignment of CeilingMemoryParams"][::std::mem::align_of::<CeilingMemoryParams>() - 8usize];
+    ["Offset of field: CeilingMemoryParams::source"]
+        [::std::mem::offset_of!(CeilingMemoryParams, source) - 0usize];
+    ["Offset of field: CeilingMemoryParams::out"][::std::mem::offset_of!(CeilingMemoryParams, out) - 8usize];
+    ["Offset of field: CeilingMemoryParams::num_vectors"]
+        [::std::mem::offset_of!(CeilingMemoryParams, num_vectors) - 16usize];
+};
+#[doc = " Parameters of `ceiling_mma` and `ceiling_wgmma`: `out[i,m,n] = rounds * sum_k a[m,k] * b[n,k]`\n for each i."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct CeilingTensorParams {
+    #[doc = " `[M, K]` in the 16-bit type."]
+    pub a: u64,
+    #[doc = " `[N, K]` in the 16-bit type."]
+    pub b: u64,
+    #[doc = " f32 `[products, M, N]`: one of each warp of ceiling_mma, of each block of ceiling_wgmma."]
+    pub out: u64,
+    #[doc = " How often the product is added: for ceiling_mma a multiple of CEILING_MMA_UNROLL."]
+    pub rounds: i32,
+    #[doc = " Zero."]
+    pub padding: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of CeilingTensorParams"][::std::mem::size_of::<CeilingTensorParams>() - 32usize];
+    ["Alignment of CeilingTensorParams"][::std::mem::align_of::<CeilingTensorParams>() - 8usize];
+    ["Offset of field: CeilingTensorParams::a"][::std::mem::offset_of!(CeilingTensorParams, a) - 0usize];
+    ["Offset of field: CeilingTensorParams::b"][::std::mem::offset_of!(CeilingTensorParams, b) - 8usize];
+    ["Offset of field: CeilingTensorParams::out"][::std::mem::offset_of!(CeilingTensorParams, out) - 16usize];
+    ["Offset of field: CeilingTensorParams::rounds"]
+        [::std::mem::offset_of!(CeilingTensorParams, rounds) - 24usize];
+    ["Offset of field: CeilingTensorParams::padding"]
+        [::std::mem::offset_of!(CeilingTensorParams, padding) - 28usize];
 };

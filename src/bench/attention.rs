@@ -1,6 +1,8 @@
 //! `attention_prefill` and `attention_decode`.
 
-use super::{Call, MODELS, Memory, Model, PAGE_SIZE, Row, Work};
+use super::sizes::{Given, set};
+use super::{Call, Memory, PAGE_SIZE, Row, Work};
+use crate::backend::ModelDims;
 use crate::cost::{self, AttentionCost, Cost};
 use crate::gpu::{TensorMut, TensorRef};
 use crate::plan::{self, AttentionShape, Limits, Plan};
@@ -44,39 +46,65 @@ const PREFILL_LENGTHS: [usize; 5] = [1024, 2048, 4096, 8192, 16_384];
 const DECODE_BATCHES: [[usize; 2]; 7] =
     [[1, 1024], [1, 4096], [1, 32_768], [8, 1024], [8, 16_384], [8, 32_768], [64, 2048]];
 
-/// Llama 3.2 1B, whose heads are half as wide.
-const SMALL: Model =
-    Model { name: "1B", hidden: 2048, intermediate: 8192, num_q_heads: 32, num_kv_heads: 8, head_dim: 64 };
+/// Most query heads of a key/value head, sequences, and keys of each; kernels count tokens and pages in an i32.
+const MAX_GROUP: usize = 16;
+const MAX_BATCH: usize = 1 << 14;
+const MAX_KEYS: usize = 1 << 24;
+const MAX_TOKENS: usize = i32::MAX as usize;
 
-pub(super) fn rows() -> Vec<Row> {
-    let models = [&MODELS[0], &MODELS[1], &SMALL];
-    let mut rows = Vec::new();
-    for model in models {
-        for length in PREFILL_LENGTHS {
-            let work = of_model(model, AttentionPath::Prefill, PREFILL_TOKENS / length, length, length);
-            rows.push(Row::new(model.name, work));
-        }
-        // A chunk of a prompt behind a long one.
-        rows.push(Row::new(model.name, of_model(model, AttentionPath::Prefill, 1, 512, 16_384)));
-    }
-    for model in models {
-        for [batch, kv_len] in DECODE_BATCHES {
-            rows.push(Row::new(model.name, of_model(model, AttentionPath::Decode, batch, 1, kv_len)));
-        }
-        // Speculative tokens.
-        rows.push(Row::new(model.name, of_model(model, AttentionPath::Decode, 8, 8, 4096)));
-        let invariant = of_model(model, AttentionPath::DecodeInvariant, 8, 1, 16_384);
-        rows.push(Row::new(format!("{} invariant", model.name), invariant));
-    }
-    rows
+pub(super) fn prefill_rows(model: &str, dims: &ModelDims) -> Vec<Row> {
+    let row =
+        |batch, q_len, kv_len| Row::new(model, of_model(dims, AttentionPath::Prefill, batch, q_len, kv_len));
+    let prompts = PREFILL_LENGTHS.iter().map(|&length| row(PREFILL_TOKENS / length, length, length));
+    // A short prompt alone, and a chunk of a prompt behind a long one.
+    prompts.chain([row(1, 512, 512), row(1, 512, 16_384)]).collect()
 }
 
-fn of_model(model: &Model, path: AttentionPath, batch: usize, q_len: usize, kv_len: usize) -> Attention {
-    let &Model { num_q_heads, num_kv_heads, head_dim, .. } = model;
+pub(super) fn decode_rows(model: &str, dims: &ModelDims) -> Vec<Row> {
+    let row =
+        |batch, q_len, kv_len| Row::new(model, of_model(dims, AttentionPath::Decode, batch, q_len, kv_len));
+    let batches = DECODE_BATCHES.iter().map(|&[batch, kv_len]| row(batch, 1, kv_len));
+    let speculative = row(8, 8, 4096);
+    let invariant = of_model(dims, AttentionPath::DecodeInvariant, 8, 1, 16_384);
+    batches.chain([speculative, Row::new(format!("{model} invariant"), invariant)]).collect()
+}
+
+fn of_model(dims: &ModelDims, path: AttentionPath, batch: usize, q_len: usize, kv_len: usize) -> Attention {
+    let &ModelDims { num_q_heads, num_kv_heads, head_dim, .. } = dims;
     Attention { path, batch, q_len, kv_len, num_q_heads, num_kv_heads, head_dim }
 }
 
 impl Attention {
+    pub(super) fn of_prefill(sizes: &Given<'_>) -> Result<Box<dyn Work>> {
+        Attention::of(AttentionPath::Prefill, sizes)
+    }
+
+    pub(super) fn of_decode(sizes: &Given<'_>) -> Result<Box<dyn Work>> {
+        let invariant = sizes.flag("invariant")?;
+        let path = if invariant { AttentionPath::DecodeInvariant } else { AttentionPath::Decode };
+        Attention::of(path, sizes)
+    }
+
+    fn of(path: AttentionPath, sizes: &Given<'_>) -> Result<Box<dyn Work>> {
+        let batch = sizes.at_most("batch", MAX_BATCH)?;
+        let kv_len = sizes.at_most("kv_len", MAX_KEYS)?;
+        let q_len = sizes.at_most("q_len", kv_len.min(MAX_TOKENS / batch))?;
+        if batch * kv_len > MAX_TOKENS {
+            return Err(sizes.error(
+                "kv_len",
+                format!("at most {} of each sequence", MAX_TOKENS / batch),
+                kv_len,
+            ));
+        }
+        let (num_q_heads, num_kv_heads) = (sizes.size("num_q_heads")?, sizes.size("num_kv_heads")?);
+        if !num_q_heads.is_multiple_of(num_kv_heads) || num_q_heads / num_kv_heads > MAX_GROUP {
+            let expected = format!("1 to {MAX_GROUP} times the {num_kv_heads} key/value heads");
+            return Err(sizes.error("num_q_heads", expected, num_q_heads));
+        }
+        let head_dim = sizes.size("head_dim")?;
+        Ok(Box::new(Attention { path, batch, q_len, kv_len, num_q_heads, num_kv_heads, head_dim }))
+    }
+
     fn shape(&self, dtype: DType) -> AttentionShape {
         AttentionShape {
             dtype,
@@ -119,9 +147,10 @@ impl Work for Attention {
     }
 
     fn sizes(&self) -> Vec<(&'static str, usize)> {
-        let heads = [("q_heads", self.num_q_heads), ("kv_heads", self.num_kv_heads), ("hd", self.head_dim)];
-        let lengths = [("batch", self.batch), ("q", self.q_len), ("kv", self.kv_len)];
-        lengths.into_iter().chain(heads).collect()
+        let lengths = [("batch", self.batch), ("q_len", self.q_len), ("kv_len", self.kv_len)];
+        let heads = [("num_q_heads", self.num_q_heads), ("num_kv_heads", self.num_kv_heads)];
+        let sizes = lengths.into_iter().chain(heads).chain([("head_dim", self.head_dim)]);
+        sizes.chain(set("invariant", self.is_invariant())).collect()
     }
 
     fn cost(&self) -> Cost {
@@ -168,6 +197,7 @@ impl Work for Attention {
         let workspace_bytes = self.plans(dtype, &limits)?.first().map_or(0, |plan| plan.workspace_bytes);
         let mut workspace = memory.output(DType::U8, &[workspace_bytes])?;
 
+        // The large ones first: lists on the host are no longer than the device has room for.
         let (tokens, pages) = (batch * q_len, kv_len.div_ceil(PAGE_SIZE));
         let q = memory.random(dtype, &[tokens, num_q_heads, head_dim])?;
         let cache = [batch * pages, PAGE_SIZE, num_kv_heads, head_dim];

@@ -1,6 +1,8 @@
 //! `attention_combine`.
 
-use super::{Call, MODELS, Memory, Row, Work};
+use super::sizes::Given;
+use super::{Call, Memory, Row, Work};
+use crate::backend::ModelDims;
 use crate::cost::{self, Cost};
 use crate::gpu::{TensorMut, TensorRef};
 use crate::plan::{self, Limits, Plan};
@@ -20,12 +22,19 @@ pub struct AttentionCombine {
     pub head_dim: usize,
 }
 
-pub(super) fn rows() -> Vec<Row> {
-    let row = |(name, num_q_heads, head_dim), (splits, tokens)| {
-        Row::new(name, AttentionCombine { splits, tokens, num_q_heads, head_dim })
-    };
-    let models = MODELS.iter().map(|model| (model.name, model.num_q_heads, model.head_dim));
-    models.flat_map(|model| [(33, 1), (4, 8), (2, 16), (2, 2048)].map(|parts| row(model, parts))).collect()
+/// What decodes of 1, 8 and 16 sequences are split into on an H200, and many rows.
+pub(super) fn rows(model: &str, dims: &ModelDims) -> Vec<Row> {
+    let &ModelDims { num_q_heads, head_dim, .. } = dims;
+    let work = |splits, tokens| AttentionCombine { splits, tokens, num_q_heads, head_dim };
+    [(33, 1), (4, 8), (2, 16), (2, 2048)].map(|(splits, tokens)| Row::new(model, work(splits, tokens))).into()
+}
+
+impl AttentionCombine {
+    pub(super) fn of(sizes: &Given<'_>) -> Result<Box<dyn Work>> {
+        let (splits, tokens) = (sizes.size("splits")?, sizes.size("tokens")?);
+        let (num_q_heads, head_dim) = (sizes.size("num_q_heads")?, sizes.size("head_dim")?);
+        Ok(Box::new(AttentionCombine { splits, tokens, num_q_heads, head_dim }))
+    }
 }
 
 impl Work for AttentionCombine {
@@ -35,7 +44,7 @@ impl Work for AttentionCombine {
 
     fn sizes(&self) -> Vec<(&'static str, usize)> {
         let rows = [("splits", self.splits), ("tokens", self.tokens)];
-        rows.into_iter().chain([("q_heads", self.num_q_heads), ("hd", self.head_dim)]).collect()
+        rows.into_iter().chain([("num_q_heads", self.num_q_heads), ("head_dim", self.head_dim)]).collect()
     }
 
     fn cost(&self) -> Cost {

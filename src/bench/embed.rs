@@ -1,6 +1,8 @@
 //! `embed`.
 
-use super::{Call, Memory, Row, VOCABULARY, Work, per_model};
+use super::sizes::Given;
+use super::{Call, Memory, Row, TOKENS, Work, per_tokens};
+use crate::backend::ModelDims;
 use crate::cost::{self, Cost};
 use crate::gpu::{TensorMut, TensorRef};
 use crate::plan::{self, Limits, Plan};
@@ -18,8 +20,20 @@ pub struct Embed {
     pub vocab_size: usize,
 }
 
-pub(super) fn rows() -> Vec<Row> {
-    per_model(|model, tokens| Embed { tokens, hidden: model.hidden, vocab_size: VOCABULARY })
+pub(super) fn rows(model: &str, dims: &ModelDims) -> Vec<Row> {
+    let &ModelDims { hidden_size: hidden, vocab_size, .. } = dims;
+    let mut rows = per_tokens(model, |tokens| Embed { tokens, hidden, vocab_size });
+    // No token comes twice: a small vocabulary has not so many.
+    rows.truncate(TOKENS.iter().filter(|tokens| **tokens <= vocab_size).count());
+    rows
+}
+
+impl Embed {
+    pub(super) fn of(sizes: &Given<'_>) -> Result<Box<dyn Work>> {
+        let vocab_size = sizes.size("vocab")?;
+        let tokens = sizes.at_most("tokens", vocab_size)?;
+        Ok(Box::new(Embed { tokens, hidden: sizes.size("hidden")?, vocab_size }))
+    }
 }
 
 impl Work for Embed {
@@ -28,11 +42,16 @@ impl Work for Embed {
     }
 
     fn sizes(&self) -> Vec<(&'static str, usize)> {
-        vec![("tokens", self.tokens), ("hidden", self.hidden)]
+        vec![("tokens", self.tokens), ("hidden", self.hidden), ("vocab", self.vocab_size)]
     }
 
     fn cost(&self) -> Cost {
         cost::embed(self.tokens, self.hidden)
+    }
+
+    fn operand_bytes(&self) -> u64 {
+        let table = (self.vocab_size - self.tokens) * self.hidden * DType::BF16.size();
+        self.cost().bytes + table as u64
     }
 
     fn plans(&self, _: DType, _: &Limits) -> Result<Vec<Plan>> {
@@ -40,9 +59,10 @@ impl Work for Embed {
     }
 
     fn prepare(&self, dtype: DType, memory: &mut Memory) -> Result<Call> {
+        // What is largest comes first: lists on the host are no longer than the device has room for.
+        let table = memory.random(dtype, &[self.vocab_size, self.hidden])?;
         let ids = memory.shuffled(self.vocab_size);
         let ids = memory.indices(ids.into_iter().take(self.tokens))?;
-        let table = memory.random(dtype, &[self.vocab_size, self.hidden])?;
         let mut out = memory.output(dtype, &[self.tokens, self.hidden])?;
         Ok(Box::new(move |stream| {
             let (ids, table) = (TensorRef::new(ids.view())?, TensorRef::new(table.view())?);

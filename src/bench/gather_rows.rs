@@ -1,6 +1,8 @@
 //! `gather_rows`.
 
-use super::{Call, MODELS, Memory, Row, Work};
+use super::sizes::Given;
+use super::{Call, Memory, Row, Work};
+use crate::backend::ModelDims;
 use crate::cost::{self, Cost};
 use crate::gpu::{TensorMut, TensorRef};
 use crate::plan::{self, Limits, Plan};
@@ -19,12 +21,17 @@ pub struct GatherRows {
 }
 
 /// The last tokens of so many sequences' prompts.
-pub(super) fn rows() -> Vec<Row> {
-    let row = |(name, hidden), rows| Row::new(name, GatherRows { rows, tokens: 8192, hidden });
-    MODELS
-        .iter()
-        .flat_map(|model| [1, 8, 64, 256].map(|rows| row((model.name, model.hidden), rows)))
-        .collect()
+pub(super) fn rows(model: &str, dims: &ModelDims) -> Vec<Row> {
+    let work = |rows| GatherRows { rows, tokens: 8192, hidden: dims.hidden_size };
+    [1, 8, 64, 256].map(|rows| Row::new(model, work(rows))).into()
+}
+
+impl GatherRows {
+    pub(super) fn of(sizes: &Given<'_>) -> Result<Box<dyn Work>> {
+        let tokens = sizes.size("tokens")?;
+        let rows = sizes.at_most("rows", tokens)?;
+        Ok(Box::new(GatherRows { rows, tokens, hidden: sizes.size("hidden")? }))
+    }
 }
 
 impl Work for GatherRows {
@@ -40,14 +47,19 @@ impl Work for GatherRows {
         cost::gather_rows(self.rows, self.hidden)
     }
 
+    fn operand_bytes(&self) -> u64 {
+        let others = (self.tokens - self.rows) * self.hidden * DType::BF16.size();
+        self.cost().bytes + others as u64
+    }
+
     fn plans(&self, _: DType, _: &Limits) -> Result<Vec<Plan>> {
         Ok(plan::gather_rows(self.rows, self.hidden)?.into_iter().collect())
     }
 
     fn prepare(&self, dtype: DType, memory: &mut Memory) -> Result<Call> {
+        let x = memory.random(dtype, &[self.tokens, self.hidden])?;
         let rows = memory.shuffled(self.tokens);
         let rows = memory.indices(rows.into_iter().take(self.rows))?;
-        let x = memory.random(dtype, &[self.tokens, self.hidden])?;
         let mut out = memory.output(dtype, &[self.rows, self.hidden])?;
         Ok(Box::new(move |stream| {
             let (x, rows) = (TensorRef::new(x.view())?, TensorRef::new(rows.view())?);

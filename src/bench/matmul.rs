@@ -1,6 +1,8 @@
 //! `matmul`.
 
-use super::{Call, MODELS, Memory, Model, Row, VOCABULARY, Work};
+use super::sizes::{Given, set};
+use super::{Call, Memory, Row, Work};
+use crate::backend::ModelDims;
 use crate::cost::{self, Cost};
 use crate::gpu::{TensorMut, TensorRef};
 use crate::ops::{self, Epilogue};
@@ -30,20 +32,19 @@ pub enum MatmulPath {
 
 /// Decoded tokens, alone and in batches, and prompts.
 const TOKENS: [usize; 7] = [1, 8, 16, 64, 256, 2048, 8192];
+/// Rows of the output start at multiples of this.
+const ROW_BYTES: usize = 16;
 /// More rows of logits are never wanted.
 const MAX_LOGITS: usize = 256;
 
-pub(super) fn rows() -> Vec<Row> {
-    MODELS.iter().flat_map(of_model).collect()
-}
-
 /// The products of a layer, and the last one.
-fn of_model(model: &Model) -> Vec<Row> {
-    let &Model { name, hidden, intermediate, num_q_heads, num_kv_heads, head_dim } = model;
+pub(super) fn rows(model: &str, dims: &ModelDims) -> Vec<Row> {
+    let &ModelDims { hidden_size: hidden, intermediate_size: intermediate, vocab_size, .. } = dims;
+    let &ModelDims { num_q_heads, num_kv_heads, head_dim, .. } = dims;
     let product = |n, k| MatmulShape { n, k, ..MatmulShape::default() };
     let q_width = num_q_heads * head_dim;
     let gate_up = MatmulShape { epilogue: Epilogue::SwiGlu, ..product(2 * intermediate, hidden) };
-    let lm_head = MatmulShape { out_f32: true, ..product(VOCABULARY, hidden) };
+    let lm_head = MatmulShape { out_f32: true, ..product(vocab_size, hidden) };
     let shapes = [
         ("qkv", product(q_width + 2 * num_kv_heads * head_dim, hidden)),
         ("o", product(hidden, q_width)),
@@ -55,12 +56,43 @@ fn of_model(model: &Model) -> Vec<Row> {
     for (product, shape) in shapes {
         for m in TOKENS.into_iter().filter(|m| product != "lm_head" || *m <= MAX_LOGITS) {
             let shape = MatmulShape { m, ..shape };
-            rows.push(Row::new(format!("{name} {product}"), Matmul { shape, path: MatmulPath::Planned }));
+            rows.push(Row::new(format!("{model} {product}"), Matmul { shape, path: MatmulPath::Planned }));
         }
     }
     let shape = MatmulShape { m: 64, ..shapes[0].1 };
-    rows.push(Row::new(format!("{name} qkv invariant"), Matmul { shape, path: MatmulPath::Invariant }));
+    rows.push(Row::new(format!("{model} qkv invariant"), Matmul { shape, path: MatmulPath::Invariant }));
     rows
+}
+
+impl Matmul {
+    pub(super) fn of(sizes: &Given<'_>) -> Result<Box<dyn Work>> {
+        let epilogue = if sizes.flag("swiglu")? { Epilogue::SwiGlu } else { Epilogue::None };
+        let shape = MatmulShape {
+            m: sizes.size("m")?,
+            n: sizes.size("n")?,
+            k: sizes.size("k")?,
+            epilogue,
+            bias: sizes.flag("bias")?,
+            out_f32: sizes.flag("f32_out")?,
+        };
+        let tile = [sizes.optional("tile_m")?, sizes.optional("tile_n")?, sizes.optional("tile_k")?];
+        let path = match (sizes.flag("invariant")?, tile) {
+            (false, [None, None, None]) => MatmulPath::Planned,
+            (true, [None, None, None]) => MatmulPath::Invariant,
+            // Sizes are below 2^31.
+            (false, [Some(m), Some(n), Some(k)]) => MatmulPath::Tile([m as u32, n as u32, k as u32]),
+            (true, _) => return Err(sizes.error("invariant", "0 with a tile", 1)),
+            _ => {
+                return Err(Error::argument(
+                    "matmul",
+                    "tile_m, tile_n, tile_k",
+                    "all of them, or none",
+                    "some",
+                ));
+            }
+        };
+        Ok(Box::new(Matmul { shape, path }))
+    }
 }
 
 impl MatmulPath {
@@ -74,7 +106,7 @@ impl MatmulPath {
         let found = plans.into_iter().find(|plan| plan.tile.is_some_and(|t| [t.m, t.n, t.k] == tile));
         found
             .map(Some)
-            .ok_or_else(|| Error::argument("bench", "tile", "a tile of the shape", format!("{tile:?}")))
+            .ok_or_else(|| Error::argument("matmul", "tile", "a tile of the shape", format!("{tile:?}")))
     }
 }
 
@@ -90,7 +122,16 @@ impl Work for Matmul {
     }
 
     fn sizes(&self) -> Vec<(&'static str, usize)> {
-        vec![("m", self.shape.m), ("n", self.shape.n), ("k", self.shape.k)]
+        let MatmulShape { m, n, k, epilogue, bias, out_f32 } = self.shape;
+        let mut sizes = vec![("m", m), ("n", n), ("k", k)];
+        sizes.extend(set("swiglu", epilogue == Epilogue::SwiGlu));
+        sizes.extend(set("bias", bias).into_iter().chain(set("f32_out", out_f32)));
+        sizes.extend(set("invariant", self.path == MatmulPath::Invariant));
+        if let MatmulPath::Tile([m, n, k]) = self.path {
+            let tile = [("tile_m", m), ("tile_n", n), ("tile_k", k)];
+            sizes.extend(tile.map(|(name, size)| (name, size as usize)));
+        }
+        sizes
     }
 
     fn cost(&self) -> Cost {
@@ -111,7 +152,9 @@ impl Work for Matmul {
         let weight = memory.random(dtype, &[shape.n, shape.k])?;
         let bias = shape.bias.then(|| memory.random(dtype, &[shape.n])).transpose()?;
         let out_dtype = if shape.out_f32 { DType::F32 } else { dtype };
-        let mut out = memory.output(out_dtype, &[shape.m, shape.out_width()])?;
+        let width = shape.out_width();
+        let padded = width.next_multiple_of(ROW_BYTES / out_dtype.size());
+        let mut out = memory.output(out_dtype, &[shape.m, padded])?;
         Ok(Box::new(move |stream| {
             let args = ops::Matmul {
                 x: TensorRef::new(x.view())?,
@@ -119,7 +162,7 @@ impl Work for Matmul {
                 bias: bias.as_ref().map(|bias| TensorRef::new(bias.view())).transpose()?,
                 epilogue: shape.epilogue,
                 batch_invariant: path == MatmulPath::Invariant,
-                out: TensorMut::new(out.view_mut())?,
+                out: TensorMut::new(out.view_mut().columns(width)?)?,
             };
             let limits = stream.device().properties().limits();
             ops::matmul_by(stream, &args, |dtype, shape| path.plan(dtype, shape, &limits))

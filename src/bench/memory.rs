@@ -1,5 +1,7 @@
 //! Operands full of random numbers.
 
+use std::cell::Cell;
+
 use crate::gpu::{Buffer, Device, Stream};
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
@@ -13,17 +15,29 @@ pub struct Memory {
     /// What operands of each element type are full of.
     patterns: Vec<(DType, Buffer)>,
     random: Random,
+    /// Bytes of all operands so far.
+    allocated: Cell<u64>,
 }
 
 impl Memory {
     /// Of this device.
     pub fn new(device: &Device) -> Result<Self> {
-        Ok(Memory { stream: device.new_stream()?, patterns: Vec::new(), random: Random(1) })
+        Ok(Memory {
+            stream: device.new_stream()?,
+            patterns: Vec::new(),
+            random: Random(1),
+            allocated: Cell::new(0),
+        })
     }
 
     /// The device that operands are made on.
     pub fn device(&self) -> &Device {
         self.stream.device()
+    }
+
+    /// Bytes of all operands that have been made, those included that are gone.
+    pub fn allocated_bytes(&self) -> u64 {
+        self.allocated.get()
     }
 
     /// Random numbers from -2 to -1 and from 1 to 2, in bf16, f16 or f32: zeros would draw less power than real data.
@@ -101,7 +115,9 @@ impl Memory {
         let bytes = elements.ok_or_else(|| {
             Error::argument("bench", "shape", "fewer than 2^64 bytes", format!("{shape:?} in {dtype}"))
         })?;
-        self.device().allocate(bytes)
+        let buffer = self.device().allocate(bytes)?;
+        self.allocated.set(self.allocated.get() + bytes as u64);
+        Ok(buffer)
     }
 }
 

@@ -1,6 +1,8 @@
 //! `rms_norm` and `add_rms_norm`.
 
-use super::{Call, EPS, Memory, Row, Work, per_model};
+use super::sizes::Given;
+use super::{Call, EPS, Memory, Row, Work, per_tokens};
+use crate::backend::ModelDims;
 use crate::cost::{self, Cost};
 use crate::gpu::{TensorMut, TensorRef};
 use crate::plan::{self, Limits, Plan};
@@ -25,10 +27,24 @@ pub struct AddRmsNorm {
     pub hidden: usize,
 }
 
-pub(super) fn rows() -> Vec<Row> {
-    let norms = per_model(|model, tokens| RmsNorm { tokens, hidden: model.hidden });
-    let adds = per_model(|model, tokens| AddRmsNorm { tokens, hidden: model.hidden });
-    norms.into_iter().chain(adds).collect()
+pub(super) fn rms_norm_rows(model: &str, dims: &ModelDims) -> Vec<Row> {
+    per_tokens(model, |tokens| RmsNorm { tokens, hidden: dims.hidden_size })
+}
+
+pub(super) fn add_rms_norm_rows(model: &str, dims: &ModelDims) -> Vec<Row> {
+    per_tokens(model, |tokens| AddRmsNorm { tokens, hidden: dims.hidden_size })
+}
+
+impl RmsNorm {
+    pub(super) fn of(sizes: &Given<'_>) -> Result<Box<dyn Work>> {
+        Ok(Box::new(RmsNorm { tokens: sizes.size("tokens")?, hidden: sizes.size("hidden")? }))
+    }
+}
+
+impl AddRmsNorm {
+    pub(super) fn of(sizes: &Given<'_>) -> Result<Box<dyn Work>> {
+        Ok(Box::new(AddRmsNorm { tokens: sizes.size("tokens")?, hidden: sizes.size("hidden")? }))
+    }
 }
 
 impl Work for RmsNorm {

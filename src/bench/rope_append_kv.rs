@@ -1,6 +1,8 @@
 //! `rope_append_kv`.
 
-use super::{Call, Memory, PAGE_SIZE, Row, Work, per_model};
+use super::sizes::Given;
+use super::{Call, Memory, PAGE_SIZE, Row, Work, per_tokens};
+use crate::backend::ModelDims;
 use crate::cost::{self, Cost};
 use crate::gpu::{TensorMut, TensorRef};
 use crate::plan::{self, Limits, Plan};
@@ -22,14 +24,23 @@ pub struct RopeAppendKv {
     pub num_positions: usize,
 }
 
-pub(super) fn rows() -> Vec<Row> {
-    per_model(|model, tokens| RopeAppendKv {
-        tokens,
-        num_q_heads: model.num_q_heads,
-        num_kv_heads: model.num_kv_heads,
-        head_dim: model.head_dim,
-        num_positions: 131_072,
-    })
+/// The context of Llama 3.1.
+const POSITIONS: usize = 131_072;
+
+pub(super) fn rows(model: &str, dims: &ModelDims) -> Vec<Row> {
+    let &ModelDims { num_q_heads, num_kv_heads, head_dim, .. } = dims;
+    let num_positions = POSITIONS;
+    per_tokens(model, |tokens| RopeAppendKv { tokens, num_q_heads, num_kv_heads, head_dim, num_positions })
+}
+
+impl RopeAppendKv {
+    pub(super) fn of(sizes: &Given<'_>) -> Result<Box<dyn Work>> {
+        let num_positions = sizes.size("num_positions")?;
+        let tokens = sizes.at_most("tokens", num_positions)?;
+        let (num_q_heads, num_kv_heads) = (sizes.size("num_q_heads")?, sizes.size("num_kv_heads")?);
+        let head_dim = sizes.size("head_dim")?;
+        Ok(Box::new(RopeAppendKv { tokens, num_q_heads, num_kv_heads, head_dim, num_positions }))
+    }
 }
 
 impl Work for RopeAppendKv {
@@ -38,12 +49,22 @@ impl Work for RopeAppendKv {
     }
 
     fn sizes(&self) -> Vec<(&'static str, usize)> {
-        let heads = [("q_heads", self.num_q_heads), ("kv_heads", self.num_kv_heads)];
-        [("tokens", self.tokens)].into_iter().chain(heads).chain([("head_dim", self.head_dim)]).collect()
+        vec![
+            ("tokens", self.tokens),
+            ("num_q_heads", self.num_q_heads),
+            ("num_kv_heads", self.num_kv_heads),
+            ("head_dim", self.head_dim),
+            ("num_positions", self.num_positions),
+        ]
     }
 
     fn cost(&self) -> Cost {
         cost::rope_append_kv(self.tokens, self.num_q_heads, self.num_kv_heads, self.head_dim)
+    }
+
+    fn operand_bytes(&self) -> u64 {
+        let angles = (self.num_positions - self.tokens) * self.head_dim * DType::F32.size();
+        self.cost().bytes + angles as u64
     }
 
     fn plans(&self, dtype: DType, _: &Limits) -> Result<Vec<Plan>> {
@@ -61,13 +82,13 @@ impl Work for RopeAppendKv {
     fn prepare(&self, dtype: DType, memory: &mut Memory) -> Result<Call> {
         let RopeAppendKv { tokens, num_q_heads, num_kv_heads, head_dim, num_positions } = *self;
         let qkv = memory.random(dtype, &[tokens, (num_q_heads + 2 * num_kv_heads) * head_dim])?;
+        let cos_sin = memory.random(DType::F32, &[num_positions, head_dim])?;
         let positions = memory.shuffled(num_positions);
         let positions = memory.indices(positions.into_iter().take(tokens))?;
         let pages = tokens.div_ceil(PAGE_SIZE);
         let slots = memory.shuffled(pages * PAGE_SIZE);
         let slots: Vec<i64> = slots.into_iter().take(tokens).map(i64::from).collect();
         let slots = memory.holding(DType::I64, &[tokens], bytemuck::cast_slice(&slots))?;
-        let cos_sin = memory.random(DType::F32, &[num_positions, head_dim])?;
         let mut q_out = memory.output(dtype, &[tokens, num_q_heads, head_dim])?;
         let cache = [pages, PAGE_SIZE, num_kv_heads, head_dim];
         let (mut k_cache, mut v_cache) = (memory.output(dtype, &cache)?, memory.output(dtype, &cache)?);

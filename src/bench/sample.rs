@@ -1,6 +1,8 @@
 //! `sample`.
 
-use super::{Call, Memory, Row, VOCABULARY, Work};
+use super::sizes::{Given, set};
+use super::{Call, Memory, Row, Work};
+use crate::backend::ModelDims;
 use crate::cost::{self, Cost};
 use crate::gpu::{TensorMut, TensorRef};
 use crate::params::{SAMPLE_THREADS, SampleRow};
@@ -13,7 +15,7 @@ use crate::{Result, ops};
 pub struct Sample {
     /// Rows of logits.
     pub rows: usize,
-    /// Elements of a row: a multiple of 4.
+    /// Elements of a row.
     pub vocab_size: usize,
     /// How a token is chosen.
     pub choice: Choice,
@@ -30,16 +32,31 @@ pub enum Choice {
     TopKTopP,
 }
 
+/// Elements that rows of logits are padded to a multiple of: 16 bytes.
+const PADDING: usize = 4;
 /// Deviation of the logits.
 const SPREAD: f64 = 3.0;
 
-pub(super) fn rows() -> Vec<Row> {
+pub(super) fn rows(model: &str, dims: &ModelDims) -> Vec<Row> {
     let choices = [("greedy", Choice::Greedy), ("draw", Choice::Draw), ("top-k top-p", Choice::TopKTopP)];
-    let row = |(label, choice), rows| Row::new(label, Sample { rows, vocab_size: VOCABULARY, choice });
+    let row = |(label, choice), rows| {
+        Row::new(format!("{model} {label}"), Sample { rows, vocab_size: dims.vocab_size, choice })
+    };
     choices.into_iter().flat_map(|choice| [1, 8, 64, 256].map(|rows| row(choice, rows))).collect()
 }
 
 impl Sample {
+    pub(super) fn of(sizes: &Given<'_>) -> Result<Box<dyn Work>> {
+        let choice = match (sizes.flag("temperature")?, sizes.flag("filters")?) {
+            (false, false) => Choice::Greedy,
+            (true, false) => Choice::Draw,
+            (true, true) => Choice::TopKTopP,
+            (false, true) => return Err(sizes.error("filters", "0 without temperature", 1)),
+        };
+        let (rows, vocab_size) = (sizes.size("rows")?, sizes.size("vocab")?);
+        Ok(Box::new(Sample { rows, vocab_size, choice }))
+    }
+
     fn settings(&self, row: usize) -> SampleRow {
         let greedy = self.choice == Choice::Greedy;
         let (top_k, top_p) = if self.choice == Choice::TopKTopP { (50, 0.9) } else { (0, 1.0) };
@@ -63,7 +80,10 @@ impl Work for Sample {
     }
 
     fn sizes(&self) -> Vec<(&'static str, usize)> {
-        vec![("rows", self.rows), ("vocab", self.vocab_size)]
+        let temperature = set("temperature", self.choice != Choice::Greedy);
+        let filters = set("filters", self.choice == Choice::TopKTopP);
+        let rows = [("rows", self.rows), ("vocab", self.vocab_size)];
+        rows.into_iter().chain(temperature).chain(filters).collect()
     }
 
     fn cost(&self) -> Cost {
@@ -88,7 +108,7 @@ impl Work for Sample {
 
     fn prepare(&self, _: DType, memory: &mut Memory) -> Result<Call> {
         let &Sample { rows, vocab_size, .. } = self;
-        let logits = memory.spread(rows, vocab_size, SPREAD)?;
+        let logits = memory.spread(rows, vocab_size.next_multiple_of(PADDING), SPREAD)?;
         let settings: Vec<SampleRow> = (0..rows).map(|row| self.settings(row)).collect();
         let bytes: &[u8] = bytemuck::cast_slice(&settings);
         let settings = memory.holding(DType::U8, &[rows, size_of::<SampleRow>()], bytes)?;
@@ -96,7 +116,7 @@ impl Work for Sample {
         let mut out = memory.output(DType::I32, &[rows])?;
         Ok(Box::new(move |stream| {
             let args = ops::Sample {
-                logits: TensorRef::new(logits.view())?,
+                logits: TensorRef::new(logits.view().columns(vocab_size)?)?,
                 rows: TensorRef::new(settings.view())?,
                 seen: TensorMut::new(seen.view_mut())?,
                 out: TensorMut::new(out.view_mut())?,

@@ -1,6 +1,8 @@
 //! `silu_and_mul`.
 
-use super::{Call, Memory, Row, Work, per_model};
+use super::sizes::Given;
+use super::{Call, Memory, Row, Work, per_tokens};
+use crate::backend::ModelDims;
 use crate::cost::{self, Cost};
 use crate::gpu::{TensorMut, TensorRef};
 use crate::plan::{self, Limits, Plan};
@@ -16,8 +18,15 @@ pub struct SiluAndMul {
     pub intermediate: usize,
 }
 
-pub(super) fn rows() -> Vec<Row> {
-    per_model(|model, tokens| SiluAndMul { tokens, intermediate: model.intermediate })
+pub(super) fn rows(model: &str, dims: &ModelDims) -> Vec<Row> {
+    per_tokens(model, |tokens| SiluAndMul { tokens, intermediate: dims.intermediate_size })
+}
+
+impl SiluAndMul {
+    pub(super) fn of(sizes: &Given<'_>) -> Result<Box<dyn Work>> {
+        let (tokens, intermediate) = (sizes.size("tokens")?, sizes.size("intermediate")?);
+        Ok(Box::new(SiluAndMul { tokens, intermediate }))
+    }
 }
 
 impl Work for SiluAndMul {

@@ -44,6 +44,8 @@ pub(super) enum Kind {
     FarPages,
     /// Tokens of q and out beyond 2^31 elements.
     FarTokens,
+    /// Some queries of each sequence are compared: for lengths beyond the reference's reach.
+    Sampled,
     /// Keys that grow along the sequence, so that the running maximum does.
     Rising,
     /// The first and the last sequence are not of the launch.
@@ -179,7 +181,21 @@ pub(super) fn problem(
     let out = results.out.map(|values| spec.as_out_stands(&values));
     let out_shape =
         if spec.kind == Kind::Strided { [q_heads * tokens, spec.head_dim] } else { [tokens, width] };
-    let near = |[reference, naive]: [Vec<f64>; 2]| Expected::Near { reference, naive };
+    let sampled = lists.sampled(spec);
+    let near = |[reference, naive]: [Vec<f64>; 2], width: usize| match spec.kind {
+        Kind::Sampled => {
+            let pick = |values: Vec<f64>| -> Vec<f64> {
+                sampled.iter().flat_map(|token| &values[token * width..][..width]).copied().collect()
+            };
+            Expected::Sample {
+                rows: sampled.clone(),
+                columns: (0..width).collect(),
+                reference: pick(reference),
+                naive: pick(naive),
+            }
+        }
+        _ => Expected::Near { reference, naive },
+    };
     let word = |bits: u32| bits.to_le_bytes().to_vec();
     let expected_error = FOREIGN_BIT | if spec.is_told() { lists.error(spec) } else { 0 };
     let mut operands = vec![
@@ -188,7 +204,7 @@ pub(super) fn problem(
         spec.cache_operand("v", &numbers.v),
         list("q_indptr", &lists.q_indptr),
         list("kv_len", &lists.kv_len),
-        Operand::updated("out", dtype, &out_shape, poison(dtype, tokens * width), near(out)),
+        Operand::updated("out", dtype, &out_shape, poison(dtype, tokens * width), near(out, width)),
         Operand::updated("error", DType::U32, &[1], word(FOREIGN_BIT), Expected::Bits(word(expected_error))),
     ];
     operands.push(match spec.cache {
@@ -200,7 +216,13 @@ pub(super) fn problem(
     });
     if spec.lse {
         let content = poison(DType::F32, tokens * q_heads);
-        operands.push(Operand::updated("lse", DType::F32, &[tokens, q_heads], content, near(results.lse)));
+        operands.push(Operand::updated(
+            "lse",
+            DType::F32,
+            &[tokens, q_heads],
+            content,
+            near(results.lse, q_heads),
+        ));
     }
     let place = |(i, operand): (usize, Operand)| match (spec.kind, operand.name) {
         (Kind::Strided, "q" | "k" | "v" | "out") => operand.with_gap(8 * (i + 1)),

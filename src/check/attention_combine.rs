@@ -92,6 +92,17 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
+/// As many parts as decoding few and many sequences makes.
+pub(super) fn model_cases() -> Vec<Case> {
+    let shapes: [(DType, Shape); 2] = [(DType::BF16, [64, 8, 32, 128]), (DType::F16, [8, 64, 64, 128])];
+    let case = |(dtype, shape): (DType, Shape)| {
+        Case::new("attention_combine", format!("{dtype} {shape:?}"), move || {
+            problem(dtype, shape, Kind::Plain)
+        })
+    };
+    shapes.map(case).into()
+}
+
 /// Parts and their logarithms.
 fn values(shape @ [splits, tokens, heads, head_dim]: Shape, kind: Kind) -> (Vec<f64>, Vec<f64>) {
     let rows = tokens * heads;

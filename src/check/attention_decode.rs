@@ -17,8 +17,18 @@ const ENDLESS: Limits = Limits { num_sms: u32::MAX, shared_memory_per_block: 227
 struct Decode {
     spec: Spec,
     batch_invariant: bool,
-    /// Whether there are so many sequences that no card splits their keys.
-    full: bool,
+    splits: Splits,
+}
+
+/// Whether keys are split between blocks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Splits {
+    /// As on a device that is never full: there are few blocks else.
+    Always,
+    /// There are so many sequences that no card is better used by that.
+    Never,
+    /// That depends on the card.
+    Either,
 }
 
 impl Decode {
@@ -40,6 +50,16 @@ impl Decode {
         Ok(plan.map_or((1, 0), |plan| (plan.splits, plan.workspace_bytes)))
     }
 
+    fn named(self) -> Case {
+        let Spec { dtype, head_dim, group, ref sequences, .. } = self.spec;
+        let invariant = if self.batch_invariant { ", batch-invariant" } else { "" };
+        let name = match self.splits {
+            Splits::Never => format!("{dtype} hd {head_dim}, {group}:1, {} sequences", sequences.len()),
+            _ => format!("{}{invariant}", self.spec),
+        };
+        Case::new("attention_decode", name, move || self.problem())
+    }
+
     fn problem(&self) -> Result<Problem> {
         let batch_invariant = self.batch_invariant;
         let mut problem = problem(&self.spec, move |stream, memory, args| {
@@ -47,8 +67,12 @@ impl Decode {
             ops::attention_decode(stream, &args, &ops::Decode { workspace, batch_invariant })
         })?;
         let (splits, bytes) = self.splits_and_workspace()?;
-        if let Outcome::Launches(launches @ 1) = &mut problem.outcome {
-            *launches += u64::from(splits > 1 && !self.full);
+        if problem.outcome == Outcome::Launches(1) {
+            problem.outcome = match self.splits {
+                Splits::Always => Outcome::Launches(if splits > 1 { 2 } else { 1 }),
+                Splits::Never => Outcome::Launches(1),
+                Splits::Either => Outcome::LaunchesOneOrTwo,
+            };
         }
         let workspace = Operand::scratch("workspace", bytes);
         problem.operands.push(match self.spec.kind {
@@ -63,12 +87,27 @@ pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for dtype in ACTIVATIONS {
         for case in decodes(dtype) {
-            let invariant = if case.batch_invariant { ", batch-invariant" } else { "" };
-            let name = match case.full {
-                true => format!("{dtype} {} sequences", case.spec.sequences.len()),
-                false => format!("{}{invariant}", case.spec),
-            };
-            cases.push(Case::new("attention_decode", name, move || case.problem()));
+            cases.push(case.named());
+        }
+    }
+    cases
+}
+
+/// Long contexts, many sequences, and speculative tokens, with the heads of Llama 3 8B and 70B and 3.2 1B.
+pub(super) fn model_cases() -> Vec<Case> {
+    let heads = [(DType::BF16, [128, 8, 4]), (DType::F16, [128, 8, 8]), (DType::BF16, [64, 8, 4])];
+    let batches = [
+        (vec![[1, 32_768]], false, Splits::Always),
+        (vec![[1, 16_384]; 8], false, Splits::Either),
+        (vec![[8, 4096]; 8], false, Splits::Either),
+        (vec![[1, 4096]; 8], true, Splits::Always),
+        (vec![[1, 512]; 256], false, Splits::Never),
+    ];
+    let mut cases = Vec::new();
+    for (dtype, heads) in heads {
+        for &(ref sequences, batch_invariant, splits) in &batches {
+            let spec = Spec::plain(dtype, heads, sequences, Cache::Nhd(16));
+            cases.push(Decode { spec, batch_invariant, splits }.named());
         }
     }
     cases
@@ -155,13 +194,13 @@ fn decodes(dtype: DType) -> Vec<Decode> {
         spec(64, 1, 8, several, Cache::Nhd(16)),
         spec(128, 1, 4, &[[1, 1100], [2, 512], [1, 513], [1, 3]], Cache::Nhd(16)),
     ];
-    let decode = |batch_invariant| move |spec| Decode { spec, batch_invariant, full: false };
+    let decode = |batch_invariant| move |spec| Decode { spec, batch_invariant, splits: Splits::Always };
     let mut decodes: Vec<Decode> = specs.into_iter().map(decode(false)).collect();
     decodes.extend(invariant.into_iter().map(decode(true)));
     // So many blocks that one split is enough, for a sequence of several tiles, too.
     let mut full = vec![[1, 2]; 256];
     full[33] = [1, 400];
     full[250] = [2, 140];
-    decodes.push(Decode { full: true, ..decode(false)(spec(64, 1, 1, &full, Cache::Nhd(16))) });
+    decodes.push(Decode { splits: Splits::Never, ..decode(false)(spec(64, 1, 1, &full, Cache::Nhd(16))) });
     decodes
 }

@@ -19,6 +19,23 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
+/// Prompts and a chunk behind a long one, with the heads of Llama 3 8B and 70B and 3.2 1B.
+pub(super) fn model_cases() -> Vec<Case> {
+    let heads = [(DType::BF16, [128, 8, 4]), (DType::F16, [128, 8, 8]), (DType::BF16, [64, 8, 4])];
+    let batches = [vec![[16_384, 16_384]], vec![[1024, 1024]; 16], vec![[512, 16_384]]];
+    let mut cases = Vec::new();
+    for (dtype, heads) in heads {
+        for sequences in &batches {
+            let kind = Kind::Sampled;
+            let spec = Spec { kind, ..Spec::plain(dtype, heads, sequences, Cache::Nhd(16)) };
+            cases.push(Case::new("attention_prefill", spec.to_string(), move || {
+                problem(&spec, |stream, _, args| ops::attention_prefill(stream, &args))
+            }));
+        }
+    }
+    cases
+}
+
 fn specs(dtype: DType) -> Vec<Spec> {
     let spec = |head_dim, kv_heads, group, sequences: &[[usize; 2]], cache| {
         Spec::plain(dtype, [head_dim, kv_heads, group], sequences, cache)
@@ -59,6 +76,10 @@ fn specs(dtype: DType) -> Vec<Spec> {
     for (head_dim, cache) in [(128, Cache::Nhd(16)), (64, Cache::Hnd(32)), (128, Cache::Contiguous)] {
         specs.push(special(Kind::Strided, head_dim, 3, cache));
         specs.push(special(Kind::NotFinite, head_dim, 4, cache));
+    }
+    for head_dim in [64, 128] {
+        let sequences = vec![[40, 40], [70, 230], [3, 9]];
+        specs.push(Spec { sequences, ..special(Kind::Sampled, head_dim, 3, Cache::Nhd(16)) });
     }
     specs.push(special(Kind::FarPages, 128, 2, Cache::Nhd(32)));
     specs.push(special(Kind::FarPages, 64, 2, Cache::Hnd(64)));

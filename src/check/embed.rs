@@ -85,6 +85,13 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
+/// A prompt, from the table of Llama 3.
+pub(super) fn model_cases() -> Vec<Case> {
+    let (dtype, shape) = (DType::BF16, [8192, 128_256, 4096]);
+    let problem = move || problem(dtype, shape, Kind::AnyBits);
+    vec![Case::new("embed", format!("{dtype} {shape:?} of any bits"), problem)]
+}
+
 fn problem(dtype: DType, [tokens, vocabulary, hidden]: [usize; 3], kind: Kind) -> Result<Problem> {
     let mut rng = Rng(hidden as u64);
     let table = match kind {

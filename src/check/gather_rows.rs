@@ -79,6 +79,13 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
+/// The last tokens of many prompts.
+pub(super) fn model_cases() -> Vec<Case> {
+    let (dtype, shape) = (DType::BF16, [256, 8192, 8192]);
+    let problem = move || problem(dtype, shape, Kind::Plain);
+    vec![Case::new("gather_rows", format!("{dtype} {shape:?}"), problem)]
+}
+
 fn problem(dtype: DType, [num_rows, tokens, hidden]: [usize; 3], kind: Kind) -> Result<Problem> {
     let mut rng = Rng((num_rows * hidden) as u64);
     let x = rng.normal(dtype, tokens * hidden, 1.0);

@@ -3,7 +3,7 @@
 use super::Case;
 use super::memory::Operand;
 use super::problem::{Expected, Outcome, Problem};
-use super::values::{ACTIVATIONS, Rng, bytes, cpu, decode, encode, tensor};
+use super::values::{ACTIVATIONS, Rng, bytes, cpu, decode, encode, spread, tensor};
 use crate::Result;
 use crate::backend::{self, Activation, ActivationMut, Backend, Epilogue, RowOrder, WeightSource};
 use crate::ops::{self, Matmul};
@@ -25,6 +25,8 @@ enum Kind {
     /// Small integers, of which every order of additions makes the same bits.
     Exact,
     Strided,
+    /// Random numbers that repeat, of which some tokens and columns are compared: for shapes beyond the reference's reach.
+    Sampled,
     /// The last rows of this operand lie beyond 2^31 elements.
     Far(&'static str),
     /// A token and a row of the weight with NaN, others with infinity.
@@ -40,6 +42,11 @@ enum Path {
     /// The one of the candidates whose tile this is; the planned one where the device has no room for it.
     Tile([u32; 3]),
 }
+
+/// Numbers after which those of [`Kind::Sampled`] repeat: a prime, so that no two rows of a weight are the same.
+const PERIOD: usize = 1_048_573;
+/// Tokens and columns of [`Kind::Sampled`] that are compared.
+const SAMPLED: [usize; 2] = [24, 64];
 
 /// All tiles of [`plan::matmul_candidates`].
 const TILES: [[u32; 3]; 7] = [
@@ -73,6 +80,8 @@ pub(super) fn cases() -> Vec<Case> {
             case(biased(swiglu(35.min(most), 144, 80)), path, Kind::Plain);
             case(f32_out(swiglu(3, 272, 48)), path, Kind::Plain);
             case(sums(130.min(most), 72, 80), path, Kind::Strided);
+            case(sums(90.min(most), 200, 80), path, Kind::Sampled);
+            case(swiglu(90.min(most), 400, 80), path, Kind::Sampled);
             case(sums(3, 40, 48), path, Kind::NotFinite);
             case(swiglu(3, 48, 48), path, Kind::NotFinite);
         }
@@ -103,6 +112,33 @@ pub(super) fn cases() -> Vec<Case> {
         cases.push(Case::new("matmul", name(DType::BF16, &shape, path, kind), move || {
             problem(DType::BF16, shape, path, kind)
         }));
+    }
+    cases
+}
+
+/// The products of Llama 3 8B and 70B: decoded tokens, alone and in batches, and a prompt.
+pub(super) fn model_cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (dtype, hidden, q_width, intermediate) in
+        [(DType::BF16, 4096, 4096, 14336), (DType::F16, 8192, 8192, 28672)]
+    {
+        for m in [1, 16, 64, 256, 2048] {
+            let mut shapes = vec![
+                sums(m, q_width + 2048, hidden),
+                sums(m, hidden, q_width),
+                swiglu(m, 2 * intermediate, hidden),
+                sums(m, hidden, intermediate),
+            ];
+            if m <= 256 {
+                shapes.push(f32_out(sums(m, 128_256, hidden)));
+            }
+            for shape in shapes {
+                let (path, kind) = (Path::Planned, Kind::Sampled);
+                cases.push(Case::new("matmul", name(dtype, &shape, path, kind), move || {
+                    problem(dtype, shape, path, kind)
+                }));
+            }
+        }
     }
     cases
 }
@@ -144,6 +180,7 @@ fn name(dtype: DType, shape: &MatmulShape, path: Path, kind: Kind) -> String {
         Kind::Plain => {}
         Kind::Exact => name += ", integers",
         Kind::Strided => name += ", strided",
+        Kind::Sampled => name += ", sampled",
         Kind::Far(operand) => name += &format!(", {operand} beyond 2^31 elements"),
         Kind::NotFinite => name += ", NaN and infinity",
         Kind::Misaligned(operand) => name += &format!(", {operand} misaligned"),
@@ -164,6 +201,10 @@ impl Values {
         let mut rng = Rng((m * 31 + n * 7 + k) as u64);
         let mut draw = |count: usize, deviation: f64| match kind {
             Kind::Exact => (0..count).map(|_| rng.below(9) as f64 - 4.0).collect(),
+            Kind::Sampled => {
+                let numbers = rng.normal(dtype, count.min(PERIOD), deviation);
+                numbers.into_iter().cycle().take(count).collect()
+            }
             _ => rng.normal(dtype, count, deviation),
         };
         let heights = if epilogue == Epilogue::SwiGlu { vec![n / 2; 2] } else { vec![n] };
@@ -182,6 +223,18 @@ impl Values {
             values.parts[0][9 * k + k - 1] = f64::NEG_INFINITY;
         }
         values
+    }
+
+    /// Those of these tokens and columns of the output.
+    fn sample(&self, shape: &MatmulShape, rows: &[usize], columns: &[usize]) -> Self {
+        let pick = |values: &[f64], width: usize, rows: &[usize]| {
+            rows.iter().flat_map(|row| &values[row * width..][..width]).copied().collect()
+        };
+        Values {
+            x: pick(&self.x, shape.k, rows),
+            parts: self.parts.iter().map(|part| pick(part, shape.k, columns)).collect(),
+            biases: self.biases.iter().map(|bias| pick(bias, 1, columns)).collect(),
+        }
     }
 
     /// The weight's rows, or its bias, as the kernel wants them: those of two parts in blocks.
@@ -262,17 +315,31 @@ fn problem(dtype: DType, shape: MatmulShape, path: Path, kind: Kind) -> Result<P
     let MatmulShape { m, n, k, .. } = shape;
     let values = Values::new(dtype, &shape, kind);
     let out_dtype = if shape.out_f32 { DType::F32 } else { dtype };
+    let near = |values: &Values, shape: &MatmulShape| -> Result<[Vec<f64>; 2]> {
+        let reference = decode(DType::F64, &values.reference::<f64>(dtype, shape, DType::F64)?);
+        let naive = if shape.out_f32 {
+            values.accumulated(shape)
+        } else {
+            decode(out_dtype, &values.reference::<f32>(dtype, shape, out_dtype)?)
+        };
+        Ok([reference, naive])
+    };
     let expected = match kind {
         // An exact sum is rounded once, whatever it was accumulated in.
         Kind::Exact => Expected::Bits(values.reference::<f64>(dtype, &shape, out_dtype)?),
-        _ => Expected::Near {
-            reference: decode(DType::F64, &values.reference::<f64>(dtype, &shape, DType::F64)?),
-            naive: if shape.out_f32 {
-                values.accumulated(&shape)
-            } else {
-                decode(out_dtype, &values.reference::<f32>(dtype, &shape, out_dtype)?)
-            },
-        },
+        Kind::Sampled => {
+            let mut rng = Rng((m + n + k) as u64);
+            let (rows, columns) =
+                (spread(&mut rng, SAMPLED[0], m), spread(&mut rng, SAMPLED[1], shape.out_width()));
+            let n = columns.len() * values.parts.len();
+            let sample = MatmulShape { m: rows.len(), n, ..shape };
+            let [reference, naive] = near(&values.sample(&shape, &rows, &columns), &sample)?;
+            Expected::Sample { rows, columns, reference, naive }
+        }
+        _ => {
+            let [reference, naive] = near(&values, &shape)?;
+            Expected::Near { reference, naive }
+        }
     };
     let mut operands = vec![
         Operand::input("x", dtype, &[m, k], encode(dtype, &values.x)),

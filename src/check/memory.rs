@@ -14,7 +14,7 @@ const GUARD_BYTES: usize = 256;
 const GUARD: u8 = 0xC3;
 /// What outputs hold before a launch: NaN in every float type.
 const POISON: u8 = 0xFF;
-/// Larger buffers are written and looked at around their rows alone.
+/// Larger buffers are written and looked at around their rows alone, where rows are far apart.
 const SPARSE_BYTES: usize = 64 << 20;
 
 /// One tensor argument: `[n]`, or `[rows, width]` with any distance between rows.
@@ -79,6 +79,11 @@ impl Operand {
         self.shape.last().copied().unwrap_or(0)
     }
 
+    /// Bytes from the first element to the last.
+    pub fn num_bytes(&self) -> u64 {
+        self.rows().last().map_or(0, |row| row.end as u64)
+    }
+
     fn num_rows(&self) -> usize {
         if self.shape.len() > 1 { self.shape[0] } else { 1 }
     }
@@ -122,7 +127,7 @@ impl<'a> Memory<'a> {
     /// Allocates the operands, with guards or exactly as long as they are.
     pub fn allocate(device: &'a Device, operands: &'a [Operand], guarded: bool) -> Result<Self> {
         let place = |operand: &'a Operand| {
-            let span = operand.rows().last().map_or(0, |row| row.end);
+            let span = operand.num_bytes() as usize;
             let guard = if guarded { GUARD_BYTES } else { 0 };
             let start = guard + operand.shift;
             let buffer = device.allocate(start + span + guard)?;
@@ -181,7 +186,8 @@ impl Placed<'_> {
         if !self.guarded {
             return self.row_ranges().collect();
         }
-        if len <= SPARSE_BYTES {
+        let gap = self.operand.stride * self.operand.dtype.size() - self.operand.row_bytes();
+        if len <= SPARSE_BYTES || gap < 2 * GUARD_BYTES {
             return std::iter::once(0..len).collect();
         }
         let around =

@@ -9,6 +9,7 @@ mod attention;
 mod attention_combine;
 mod attention_decode;
 mod attention_prefill;
+mod ceiling;
 mod embed;
 mod gather_rows;
 mod matmul;
@@ -33,6 +34,8 @@ use problem::{Failure, Problem};
 pub struct Case {
     op: &'static str,
     name: String,
+    /// What it launches, where not every device runs that.
+    kernel: Option<Kernel>,
     problem: Box<dyn Fn() -> Result<Problem> + Send + Sync>,
 }
 
@@ -41,13 +44,13 @@ pub struct Case {
 pub enum Outcome {
     /// The result is right, or the arguments were refused as they should be.
     Passed {
-        /// The part of its bound that the worst element's error takes up; `None` where all bits are known, or nothing
-        /// was to be computed.
-        share: Option<f64>,
+        /// The element whose error takes up most of its bound; `None` where all bits are known, or nothing was to be
+        /// computed.
+        worst: Option<Worst>,
     },
-    /// The device has no room for it.
+    /// The device, or [`Options::max_bytes`], has no room for it; or the device is of another architecture than its kernel.
     Skipped {
-        /// How much is needed.
+        /// What is needed.
         reason: String,
     },
     /// It is wrong.
@@ -57,13 +60,48 @@ pub enum Outcome {
     },
 }
 
+/// The element of a result whose error takes up most of its bound.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Worst {
+    /// The part of the bound.
+    pub share: f64,
+    /// The operand and the element, what it is, and what is right.
+    pub place: String,
+}
+
+impl Worst {
+    fn of_both(a: Option<Self>, b: Option<Self>) -> Option<Self> {
+        a.into_iter().chain(b).reduce(|a, b| if b.share > a.share { b } else { a })
+    }
+}
+
+/// How cases run.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How often a case runs on a simulated device, at least once each way.
+    pub seeds: u64,
+    /// Cases whose operands lie further apart are skipped.
+    pub max_bytes: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { seeds: 4, max_bytes: None }
+    }
+}
+
 impl Case {
     fn new(
         op: &'static str,
         name: impl Into<String>,
         problem: impl Fn() -> Result<Problem> + Send + Sync + 'static,
     ) -> Self {
-        Case { op, name: name.into(), problem: Box::new(problem) }
+        Case { op, name: name.into(), kernel: None, problem: Box::new(problem) }
+    }
+
+    /// Launches this kernel, which not every device runs: [`Kernel::needs`].
+    fn of(self, kernel: Kernel) -> Self {
+        Case { kernel: Some(kernel), ..self }
     }
 
     /// The operation.
@@ -76,12 +114,32 @@ impl Case {
         &self.name
     }
 
-    /// Runs it; `seeds` says how often on a simulated device, at least once each way.
-    pub fn run(&self, device: &Device, seeds: u64) -> Outcome {
-        let worst = (self.problem)().map_err(Failure::from).and_then(|problem| {
+    /// The kernel that it launches, where not every device runs that: elsewhere it is skipped.
+    pub fn kernel(&self) -> Option<Kernel> {
+        self.kernel
+    }
+
+    /// Runs it.
+    pub fn run(&self, device: &Device, options: &Options) -> Outcome {
+        if let Some((kernel, (major, minor))) = self.kernel.and_then(|kernel| Some((kernel, kernel.needs()?)))
+            && !device.supports(kernel)
+        {
+            let name = &device.properties().name;
+            let needs = format!("{} is for compute capability {major}.{minor} alone", kernel.name());
+            return Outcome::Skipped { reason: format!("{needs}: this is {name}") };
+        }
+        let problem = match (self.problem)() {
+            Ok(problem) => problem,
+            Err(error) => return Outcome::Failed { reason: error.to_string() },
+        };
+        if let Some(max) = options.max_bytes.filter(|max| problem.num_bytes() > *max) {
+            let reason = format!("{} bytes of operands, more than {max}", problem.num_bytes());
+            return Outcome::Skipped { reason };
+        }
+        let run = || {
             let mut first = None;
-            let mut worst: Option<f64> = None;
-            for (seed, guarded) in ways(device, seeds) {
+            let mut worst = None;
+            for (seed, guarded) in ways(device, options.seeds) {
                 set_seed(device, seed);
                 let run = problem
                     .run(self.op, device, guarded)
@@ -89,12 +147,12 @@ impl Case {
                 if *first.get_or_insert_with(|| run.results.clone()) != run.results {
                     return Err(Failure::Wrong(format!("seed {seed} gives other bits than seed 0")));
                 }
-                worst = run.share.into_iter().chain(worst).reduce(f64::max);
+                worst = Worst::of_both(worst, run.worst);
             }
             Ok(worst)
-        });
-        match worst {
-            Ok(share) => Outcome::Passed { share },
+        };
+        match run() {
+            Ok(worst) => Outcome::Passed { worst },
             Err(Failure::Error(Error::OutOfMemory { bytes })) => {
                 Outcome::Skipped { reason: format!("the device has no room for {bytes} bytes") }
             }
@@ -109,7 +167,7 @@ impl fmt::Debug for Case {
     }
 }
 
-/// All cases of all operations.
+/// All cases of all operations: what the crate's tests run.
 pub fn cases() -> Vec<Case> {
     let operations = [
         embed::cases(),
@@ -122,13 +180,33 @@ pub fn cases() -> Vec<Case> {
         attention_prefill::cases(),
         attention_decode::cases(),
         attention_combine::cases(),
+        ceiling::cases(),
+    ];
+    operations.into_iter().flatten().collect()
+}
+
+/// Every operation at the shapes of Llama 3 8B and 70B in their full size, up to 16,384 tokens: gigabytes of operands, for a
+/// GPU alone. What would take the CPU reference too long is compared at tokens and columns from all over the output, and must
+/// have been written everywhere.
+pub fn model_cases() -> Vec<Case> {
+    let operations = [
+        embed::model_cases(),
+        norm::model_cases(),
+        silu_and_mul::model_cases(),
+        rope_append_kv::model_cases(),
+        gather_rows::model_cases(),
+        matmul::model_cases(),
+        sample::model_cases(),
+        attention_prefill::model_cases(),
+        attention_decode::model_cases(),
+        attention_combine::model_cases(),
     ];
     operations.into_iter().flatten().collect()
 }
 
 /// Loads all kernels, so that a case measures none of that.
 pub fn load_kernels(device: &Device) -> Result<()> {
-    device.load(Kernel::ALL)
+    device.load_all()
 }
 
 /// The seeds of the runs, and whether their buffers have guards.

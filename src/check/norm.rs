@@ -98,6 +98,15 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
+/// Prompts of the models' widths.
+pub(super) fn model_cases() -> Vec<Case> {
+    let shapes = [(DType::BF16, [8192, 4096]), (DType::F16, [8192, 8192]), (DType::BF16, [256, 16_384])];
+    let cases = shapes.into_iter().flat_map(|(dtype, shape)| {
+        [false, true].map(|add| Norm { add, dtype, shape, kind: Kind::Plain }.case())
+    });
+    cases.collect()
+}
+
 impl Norm {
     fn op(self) -> &'static str {
         if self.add { "add_rms_norm" } else { "rms_norm" }

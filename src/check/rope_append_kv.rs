@@ -161,6 +161,17 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
+/// Prompts with the heads of Llama 3 8B and 70B and 3.2 1B.
+pub(super) fn model_cases() -> Vec<Case> {
+    let shapes = [(DType::BF16, [32, 8], 128), (DType::F16, [64, 8], 128), (DType::BF16, [32, 8], 64)];
+    let case = |(dtype, heads, head_dim)| {
+        let shape = Shape::new(8192, heads, head_dim, [600, 16]);
+        let name = format!("{dtype} 8192 of {}:{} heads of {head_dim}", heads[0], heads[1]);
+        Case::new("rope_append_kv", name, move || problem(dtype, shape, Order::Nhd, Kind::Plain))
+    };
+    shapes.map(case).into()
+}
+
 /// The numbers of a case.
 struct Inputs {
     /// `[tokens, width]`.

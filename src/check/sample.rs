@@ -300,6 +300,17 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
+/// A batch of rows of Llama 3's vocabulary.
+pub(super) fn model_cases() -> Vec<Case> {
+    let case = |settings, repeats, what: &str| {
+        let rows = each_kind_of_logits(128_256, settings, repeats);
+        Case::new("sample", format!("a batch of rows of 128256, {what}"), move || {
+            problem(&rows(&mut Rng(12)), Kind::Plain)
+        })
+    };
+    vec![case(Settings::Greedy, 8, "greedy"), case(Settings::Useful, 8, "drawn")]
+}
+
 /// Elements from one row to the next that put the third row beyond 2^31 elements.
 const FAR: usize = (1 << 30) + 64;
 

@@ -76,6 +76,15 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
+/// Prompts of the models' widths.
+pub(super) fn model_cases() -> Vec<Case> {
+    let shapes = [(DType::BF16, [4096, 14336]), (DType::F16, [2048, 28672])];
+    let case = |(dtype, shape)| {
+        Case::new("silu_and_mul", format!("{dtype} {shape:?}"), move || problem(dtype, shape, Kind::Plain))
+    };
+    shapes.map(case).into()
+}
+
 pub(super) fn problem(dtype: DType, [tokens, intermediate]: [usize; 2], kind: Kind) -> Result<Problem> {
     let (shape_in, shape_out) = ([tokens, 2 * intermediate], [tokens, intermediate]);
     let mut values = Rng(intermediate as u64).normal(dtype, tokens * 2 * intermediate, 3.0);

@@ -2,7 +2,7 @@
 
 use super::problem::{Failure, Outcome, Problem};
 use super::silu_and_mul::{Kind, problem};
-use super::{Case, cases};
+use super::{Case, Options, cases, model_cases};
 use crate::device::DeviceChoice;
 use crate::gpu::{Device, TensorMut, TensorRef};
 use crate::ops::{self, SiluAndMul};
@@ -121,20 +121,50 @@ fn a_failure_says_under_which_seed_and_an_error_is_no_pass() {
         let right = problem(DType::BF16, [TOKENS, WIDTH], Kind::Plain)?;
         Ok(Problem { call: Box::new(|_, _| Ok(())), ..right })
     });
-    let outcome = case.run(&device, 3);
+    let outcome = case.run(&device, &Options { seeds: 3, max_bytes: None });
     assert!(
         matches!(&outcome, super::Outcome::Failed { reason } if reason.ends_with("instead of 1 (seed 0)")),
         "{outcome:?}"
     );
     let error = Case::new("silu_and_mul", "error", || Err(Error::unsupported("this", "so")));
-    assert!(matches!(error.run(&device, 1), super::Outcome::Failed { .. }));
+    assert!(matches!(error.run(&device, &Options::default()), super::Outcome::Failed { .. }));
 }
 
 #[test]
 fn cases_have_names_of_their_own() {
-    let mut names: Vec<String> = cases().iter().map(|case| format!("{case:?}")).collect();
+    let mut names: Vec<String> =
+        cases().iter().chain(&model_cases()).map(|case| format!("{case:?}")).collect();
     let count = names.len();
     names.sort();
     names.dedup();
     assert_eq!(names.len(), count);
+}
+
+/// What is compared of a large result: one wrong element there is found, and one that nobody wrote anywhere.
+#[test]
+fn samples_of_a_result_are_judged() {
+    use super::memory::Operand;
+    use super::problem::Expected;
+    use super::values::encode;
+
+    let (rows, columns) = (vec![0, 2], vec![1, 3]);
+    let sampled = vec![1.0, 3.0, 9.0, 11.0];
+    let expected = Expected::Sample { rows, columns, reference: sampled.clone(), naive: sampled };
+    let problem = Problem {
+        operands: vec![Operand::output("out", DType::F32, &[3, 4], expected)],
+        call: Box::new(|_, _| Ok(())),
+        outcome: Outcome::Launches(0),
+    };
+    let judged = |change: &dyn Fn(&mut [f64])| {
+        let mut out: Vec<f64> = (0..12).map(f64::from).collect();
+        change(&mut out);
+        let judged = problem.judge(&[encode(DType::F32, &out)]);
+        judged.map(|worst| worst.unwrap().share).map_err(|failure| failure.to_string())
+    };
+    assert_eq!(judged(&|_| {}), Ok(0.0));
+    // Nobody compares this one.
+    assert_eq!(judged(&|out| out[5] = 1e9), Ok(0.0));
+    let wrong = judged(&|out| out[11] = 12.0).unwrap_err();
+    assert!(wrong.starts_with("out: [2, 3] is 12, expected 11: "), "{wrong}");
+    assert_eq!(judged(&|out| out[5] = f64::NAN).unwrap_err(), "out: [1, 1] is not a number");
 }

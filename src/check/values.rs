@@ -34,16 +34,28 @@ impl Rng {
     }
 }
 
+/// `n` of the numbers below `of`, rising, from its whole range and its ends among them; all where there are no more.
+pub(super) fn spread(rng: &mut Rng, n: usize, of: usize) -> Vec<usize> {
+    if of <= n {
+        return (0..of).collect();
+    }
+    let mut chosen = std::collections::BTreeSet::from([0, of - 1]);
+    while chosen.len() < n.max(2) {
+        chosen.insert(rng.below(of));
+    }
+    chosen.into_iter().collect()
+}
+
 /// The bytes of numbers, rounded to `dtype`.
 pub(super) fn encode(dtype: DType, values: &[f64]) -> Vec<u8> {
-    let each = |bytes: &dyn Fn(f64) -> Vec<u8>| values.iter().flat_map(|&value| bytes(value)).collect();
+    let values = values.iter();
     match dtype {
-        DType::BF16 => each(&|value| bf16::from_f64(value).to_le_bytes().to_vec()),
-        DType::F16 => each(&|value| f16::from_f64(value).to_le_bytes().to_vec()),
-        DType::F32 => each(&|value| (value as f32).to_le_bytes().to_vec()),
-        DType::I32 => each(&|value| (value as i32).to_le_bytes().to_vec()),
-        DType::U32 => each(&|value| (value as u32).to_le_bytes().to_vec()),
-        _ => each(&|value| value.to_le_bytes().to_vec()),
+        DType::BF16 => values.flat_map(|&value| bf16::from_f64(value).to_le_bytes()).collect(),
+        DType::F16 => values.flat_map(|&value| f16::from_f64(value).to_le_bytes()).collect(),
+        DType::F32 => values.flat_map(|&value| (value as f32).to_le_bytes()).collect(),
+        DType::I32 => values.flat_map(|&value| (value as i32).to_le_bytes()).collect(),
+        DType::U32 => values.flat_map(|&value| (value as u32).to_le_bytes()).collect(),
+        _ => values.flat_map(|value| value.to_le_bytes()).collect(),
     }
 }
 

@@ -136,7 +136,7 @@ fn scaling(scaling: &RopeScaling) -> String {
 }
 
 /// 8030261248 as 8,030,261,248.
-fn thousands(n: u64) -> String {
+pub fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {

@@ -1,6 +1,8 @@
 //! Command line: arguments, and one file a command.
 
 #[cfg(feature = "kernels")]
+mod bench;
+#[cfg(feature = "kernels")]
 mod check;
 mod compare;
 mod device;
@@ -8,13 +10,17 @@ mod generate;
 mod info;
 mod interrupt;
 mod logits;
+#[cfg(feature = "kernels")]
+mod nvidia_smi;
 mod options;
 mod plans;
 #[cfg(feature = "kernels")]
 mod probe;
 mod progress;
+mod record;
 #[cfg(feature = "kernels")]
-mod time;
+mod records;
+mod report;
 
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
@@ -33,14 +39,15 @@ pub fn main() -> ExitCode {
         Command::Compare(args) => compare::run(args),
         Command::Logits(args) => logits::run(args),
         Command::Info(args) => info::run(args),
+        Command::Report(args) => report::run(args),
         #[cfg(feature = "kernels")]
         Command::Check(args) => check::run(args),
         #[cfg(feature = "kernels")]
-        Command::Time(args) => time::run(args),
+        Command::Bench(args) => bench::run(args),
         #[cfg(feature = "kernels")]
         Command::Probe(args) => probe::run(args),
         #[cfg(not(feature = "kernels"))]
-        Command::Check(_) | Command::Time(_) | Command::Probe(_) => {
+        Command::Check(_) | Command::Bench(_) | Command::Probe(_) => {
             anyhow::bail!("this program was built without the feature `kernels`")
         }
     });

@@ -26,8 +26,10 @@ pub enum Command {
     Info(InfoArgs),
     /// Compare every operation on a GPU, or on the simulated one, with the CPU reference
     Check(CheckArgs),
-    /// Measure how long each operation takes on a GPU
-    Time(TimeArgs),
+    /// Measure how long each operation, or a whole forward pass, takes on a GPU; or count what the kernels do on a simulated one
+    Bench(BenchArgs),
+    /// Write an HTML page of results that bench, check and peers.py have kept
+    Report(ReportArgs),
     /// Run probes of single instructions and write what the device answers
     Probe(ProbeArgs),
 }
@@ -138,31 +140,79 @@ pub struct CheckArgs {
     /// auto (a GPU if there is one, else the simulated one), cuda, cuda:N, sim or sim:8.6
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
-    /// This operation alone
-    #[arg(long, value_name = "NAME")]
-    pub op: Option<String>,
+    /// These operations alone
+    #[arg(value_name = "OP")]
+    pub ops: Vec<String>,
+    /// One case for each kernel and kind of argument: under a minute on a GPU
+    #[arg(long, conflicts_with = "full")]
+    pub quick: bool,
+    /// The shapes of the models in their full size as well, compared at elements from all over the output
+    #[arg(long)]
+    pub full: bool,
+    /// A line for each case, not for each operation
+    #[arg(long)]
+    pub cases: bool,
     /// How often each case runs on the simulated GPU, each time in another order of warps and blocks
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub seeds: u64,
+    /// File that each result is appended to as a line of JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
 }
 
 #[derive(Args)]
-pub struct TimeArgs {
-    /// cuda or cuda:N [default: cuda; with --list, the limits of an H200]
+pub struct BenchArgs {
+    /// Operations; or decode or prefill, the whole forward pass of a model with random weights [default: all operations]
+    #[arg(value_name = "OP")]
+    pub ops: Vec<String>,
+    /// cuda or cuda:N; or sim, which counts what the kernels do instead of timing them [default: cuda]
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<DeviceChoice>,
-    /// This operation alone
-    #[arg(long, value_name = "NAME")]
-    pub op: Option<String>,
+    /// Models whose shapes are measured, such as llama-3.1-8b; several with commas [default: the 8B and 70B of Llama 3, the
+    /// 1B too for attention; of decode and prefill, llama-3.1-8b]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', conflicts_with = "shapes")]
+    pub model: Vec<String>,
+    /// Measure the shapes in this file instead: a JSON object a line, as --json writes them; `op` and `sizes` are enough
+    #[arg(long, value_name = "FILE")]
+    pub shapes: Option<PathBuf>,
     /// Element type of activations and weights
     #[arg(long, value_enum, default_value_t = Element::Bf16)]
     pub dtype: Element,
-    /// Print what would be measured, and how it would be launched; needs no GPU
-    #[arg(long, conflicts_with = "json")]
+    /// How decode and prefill hold the model's weights
+    #[arg(long, value_enum, default_value_t = WeightFormat::Native)]
+    pub weights: WeightFormat,
+    /// Sequences at a time of decode and prefill [default: 1,8,64 of decode, 1 of prefill]
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    pub batch: Vec<usize>,
+    /// Tokens in the cache before a decode [default: 512,4096,16384], or of a prompt [default: 128,512,2048,8192]
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    pub context: Vec<usize>,
+    /// Print what would be measured and how it would be launched, on an H200 or on --device; needs no GPU
+    #[arg(long)]
     pub list: bool,
-    /// File to write the results to as well
+    /// File that each result is appended to as a line of JSON, as it comes
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// HTML file to write with charts and tables of the results
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct ReportArgs {
+    /// Files of JSON lines that bench, check and peers.py wrote
+    #[arg(value_name = "FILE", required = true)]
+    pub results: Vec<PathBuf>,
+    /// HTML file to write
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+/// How weights are held.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum WeightFormat {
+    /// In 16 bits.
+    Native,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -176,7 +226,7 @@ pub struct ProbeArgs {
     /// auto (a GPU if there is one, else the simulated one), cuda, cuda:N, sim or sim:8.6
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
-    /// File to write, one JSON object a line
+    /// File that each answer is appended to as a line of JSON
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
 }

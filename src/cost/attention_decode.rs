@@ -116,6 +116,7 @@ pub fn attention_combine(
     Cost {
         flops: rows * splits * (2 * head_dim + 4),
         bytes: rows * (splits * WORD * (head_dim + 1) + written),
+        written: rows * written,
     }
 }
 

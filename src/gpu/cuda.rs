@@ -11,6 +11,7 @@ use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUfunction_attr
 use cudarc::driver::{CudaContext, CudaEvent, CudaStream, DriverError, result};
 
 use super::cache::Cache;
+use super::device::Device;
 use super::installed::{self, DriverVersion, Properties, refused};
 use super::launch::{Grid, MAX_ARGUMENTS};
 use super::registry;
@@ -80,6 +81,25 @@ impl Driver {
         Ok((l2, 2.0 * 1e3 * kilohertz * bits / 8.0))
     }
 
+    /// Bytes of the device's memory: free, and all.
+    pub fn memory_bytes(&self) -> Result<(usize, usize)> {
+        self.bind()?;
+        result::mem_get_info().map_err(|error| refused("cuMemGetInfo", error))
+    }
+
+    /// The device's address on the PCI bus, `0000:1B:00.0`.
+    pub fn pci_bus_id(&self) -> Result<String> {
+        // Twelve characters and the NUL; room for longer domains.
+        let mut text = [0; 32];
+        // SAFETY: the driver writes at most as many bytes as it is told, a NUL included, to an array of that size.
+        let status = unsafe {
+            sys::cuDeviceGetPCIBusId(text.as_mut_ptr(), text.len() as i32, self.context.cu_device())
+        };
+        status.result().map_err(|error| refused("cuDeviceGetPCIBusId", error))?;
+        let bytes = text.iter().map(|character| *character as u8).take_while(|byte| *byte != 0);
+        Ok(bytes.map(char::from).collect())
+    }
+
     /// Makes the context current on this thread. cudarc also reports here what a destructor before could not.
     fn bind(&self) -> Result<()> {
         self.context.bind_to_thread().map_err(|error| refused("cuCtxSetCurrent", error))
@@ -142,6 +162,7 @@ impl Driver {
     /// Loads `kernel`'s module unless it is loaded.
     pub fn function(&self, kernel: Kernel) -> Result<&Function> {
         let load = || {
+            Device::refuse_other_architecture(kernel, &self.properties()?, false)?;
             let image = registry::fatbin(kernel)?;
             // SAFETY: the image is a fatbin that nvcc wrote; it carries its own length.
             unsafe { self.load(image.as_ptr().cast()) }

@@ -13,7 +13,7 @@ use super::graph::refuse_while_capturing;
 use super::installed::Properties;
 use super::module::Module;
 use super::stream::{Queue, Stream};
-use super::{cuda, module};
+use super::{cuda, module, registry};
 use crate::device::DeviceChoice;
 use crate::plan::Kernel;
 use crate::{Error, Result};
@@ -57,6 +57,15 @@ enum Identity {
     /// Address of the device here.
     #[cfg(feature = "sim")]
     Sim(usize),
+}
+
+/// A device's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryBytes {
+    /// Bytes that nobody uses.
+    pub free: u64,
+    /// Bytes in all.
+    pub total: u64,
 }
 
 impl Device {
@@ -183,6 +192,29 @@ impl Device {
         }
     }
 
+    /// How much memory the device has, and how much of it nobody uses. A simulated GPU does not say.
+    pub fn memory_bytes(&self) -> Result<MemoryBytes> {
+        match self.driver() {
+            Driver::Cuda(driver) => {
+                let (free, total) = driver.memory_bytes()?;
+                Ok(MemoryBytes { free: free as u64, total: total as u64 })
+            }
+            #[cfg(feature = "sim")]
+            Driver::Sim(_) => Err(Error::unsupported("the size of memory", "a simulated GPU has the host's")),
+        }
+    }
+
+    /// The device's address on the PCI bus, by which other tools know it: `0000:1B:00.0`. A simulated GPU has none.
+    pub fn pci_bus_id(&self) -> Result<String> {
+        match self.driver() {
+            Driver::Cuda(driver) => driver.pci_bus_id(),
+            #[cfg(feature = "sim")]
+            Driver::Sim(_) => {
+                Err(Error::unsupported("an address on the PCI bus", "a simulated GPU has none"))
+            }
+        }
+    }
+
     #[cfg(feature = "sim")]
     pub(super) fn has_no_clock(&self, what: &str) -> Error {
         let reason = format!("{} has no clock; use a CUDA GPU", self.properties().name);
@@ -198,6 +230,46 @@ impl Device {
                 #[cfg(feature = "sim")]
                 Driver::Sim(driver) => driver.function(kernel).map(drop)?,
             }
+        }
+        Ok(())
+    }
+
+    /// Loads every kernel that the device runs.
+    pub fn load_all(&self) -> Result<()> {
+        let kernels: Vec<Kernel> =
+            Kernel::ALL.iter().copied().filter(|&kernel| self.supports(kernel)).collect();
+        self.load(&kernels)
+    }
+
+    /// Whether the device runs a kernel: a portable one always; one that is made of an architecture's own instructions
+    /// ([`Kernel::needs`]) on a GPU of that architecture, where the build has it. The simulated GPU has no architecture's own
+    /// instructions.
+    pub fn supports(&self, kernel: Kernel) -> bool {
+        kernel.needs().is_none_or(|needed| {
+            !self.is_simulated()
+                && needed == self.properties().compute_capability
+                && registry::fatbin(kernel).is_ok()
+        })
+    }
+
+    /// [`Error::Unsupported`] for a kernel of another architecture.
+    pub(super) fn refuse_other_architecture(
+        kernel: Kernel,
+        properties: &Properties,
+        is_simulated: bool,
+    ) -> Result<()> {
+        let Some((major, minor)) = kernel.needs() else { return Ok(()) };
+        let what = format!("kernel {} on {}", kernel.name(), properties.name);
+        let own = format!("it is made of instructions that compute capability {major}.{minor} alone has");
+        if is_simulated {
+            return Err(Error::unsupported(
+                what,
+                format!("{own}, and the simulated GPU does not execute them"),
+            ));
+        }
+        let given = properties.compute_capability;
+        if given != (major, minor) {
+            return Err(Error::unsupported(what, format!("{own}; this is {}.{}", given.0, given.1)));
         }
         Ok(())
     }

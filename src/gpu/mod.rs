@@ -24,7 +24,7 @@ mod view;
 
 pub use buffer::Buffer;
 pub use cudarc;
-pub use device::{Device, DeviceId, LAUNCHES_VARIABLE};
+pub use device::{Device, DeviceId, LAUNCHES_VARIABLE, MemoryBytes};
 pub use event::Event;
 pub use graph::Graph;
 pub use installed::{DeviceInfo, DriverVersion, Properties, devices, driver_version};

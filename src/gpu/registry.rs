@@ -96,7 +96,11 @@ mod tests {
     #[test]
     #[cfg_attr(not(kernels_built), ignore = "the CUDA kernels were not built: there is no nvcc")]
     fn images_are_aligned_and_found() {
-        for &kernel in Kernel::ALL {
+        // A build without an architecture has no kernels that are made of its own instructions.
+        let compiled = |kernel: &&Kernel| {
+            kernel.needs().is_none() || architectures().is_ok_and(|archs| archs.contains(&"90a"))
+        };
+        for &kernel in Kernel::ALL.iter().filter(compiled) {
             let image = fatbin(kernel).unwrap();
             assert!(image.as_ptr().addr().is_multiple_of(16), "{}", kernel.name());
             // The magic number of a fatbin.

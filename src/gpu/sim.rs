@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use ptx_sim::{ComputeCapability, DeviceProperties, LaunchConfig, Report, RunOptions};
 
 use super::cache::Cache;
+use super::device::Device;
 use super::installed::Properties;
 use super::launch::Grid;
 use super::registry;
@@ -92,7 +93,10 @@ impl Driver {
 
     /// Loads `kernel`'s module unless it is loaded.
     pub fn function(&self, kernel: Kernel) -> Result<&ptx_sim::Kernel> {
-        let load = || self.load_ptx(&registry::ptx(kernel)?);
+        let load = || {
+            Device::refuse_other_architecture(kernel, &self.properties(), true)?;
+            self.load_ptx(&registry::ptx(kernel)?)
+        };
         self.functions.get(kernel, load, |module| function(module, kernel.name()))
     }
 

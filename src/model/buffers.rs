@@ -36,9 +36,7 @@ impl Places {
             let bytes =
                 elements.and_then(|n| n.checked_mul(dtype.size())?.checked_next_multiple_of(ARRAY_ALIGN));
             let start = end;
-            end = bytes.and_then(|bytes| end.checked_add(bytes)).ok_or_else(|| {
-                Error::argument("load", "options", "a step of fewer than 2^64 bytes", format!("{bounds:?}"))
-            })?;
+            end = bytes.and_then(|bytes| end.checked_add(bytes)).ok_or_else(|| too_large(bounds))?;
             Ok(start)
         };
         let (tokens, batch) = (Some(bounds.num_tokens), bounds.batch);
@@ -53,6 +51,10 @@ impl Places {
             end,
         })
     }
+}
+
+fn too_large(bounds: &StepBounds) -> Error {
+    Error::argument("load", "options", "a step of fewer than 2^64 bytes", format!("{bounds:?}"))
 }
 
 /// The arrays of a step, on the device.
@@ -105,6 +107,18 @@ impl<T> StepInputs<T> {
             sampled: backend.alloc(DType::I32, &[rows])?,
             page_size,
         })
+    }
+
+    /// Bytes that [`StepInputs::new`] allocates.
+    pub fn bytes(most: &StepBounds, page_size: usize, vocab_size: usize) -> Result<u64> {
+        let (rows, words) = (most.num_logits as u64, vocab_size.div_ceil(32) as u64);
+        let of_row = (size_of::<SampleRow>() + DType::I32.size()) as u64;
+        let rows = rows.checked_mul(of_row);
+        let seen =
+            (most.batch as u64).checked_mul(words).and_then(|n| n.checked_mul(DType::U32.size() as u64));
+        let sum = rows.zip(seen).and_then(|(rows, seen)| rows.checked_add(seen));
+        sum.and_then(|sum| sum.checked_add(Places::new(most, page_size).ok()?.end as u64))
+            .ok_or_else(|| too_large(most))
     }
 
     /// Copies the arrays of a step to the device.
@@ -179,28 +193,57 @@ impl<T> Activations<T> {
         dims: &ModelDims,
         most: &StepBounds,
     ) -> Result<Self> {
-        let (tokens, rows) = (most.num_tokens, most.num_logits);
-        let (q_width, kv_width) = (dims.num_q_heads * dims.head_dim, dims.num_kv_heads * dims.head_dim);
-        let mut of = |rows: usize, width: usize| backend.alloc(dtype, &[rows, width]);
+        let [residual, hidden, normed, qkv, q, attention, gated, gathered_hidden, gathered_residual, logits] =
+            shapes(dtype, dims, most);
+        let mut alloc = |(dtype, shape): (DType, [usize; 2])| backend.alloc(dtype, &shape);
         Ok(Activations {
-            residual: of(tokens, dims.hidden_size)?,
-            hidden: of(tokens, dims.hidden_size)?,
-            // Also the final norm's output over the wanted rows.
-            normed: of(tokens.max(rows), dims.hidden_size)?,
-            qkv: of(tokens, q_width + 2 * kv_width)?,
-            q: of(tokens, q_width)?,
-            attention: of(tokens, q_width)?,
-            gated: of(tokens, dims.intermediate_size)?,
-            gathered_hidden: of(rows, dims.hidden_size)?,
-            gathered_residual: of(rows, dims.hidden_size)?,
-            logits: backend.alloc(DType::F32, &[rows, dims.vocab_size.next_multiple_of(LOGITS_MULTIPLE)])?,
+            residual: alloc(residual)?,
+            hidden: alloc(hidden)?,
+            normed: alloc(normed)?,
+            qkv: alloc(qkv)?,
+            q: alloc(q)?,
+            attention: alloc(attention)?,
+            gated: alloc(gated)?,
+            gathered_hidden: alloc(gathered_hidden)?,
+            gathered_residual: alloc(gathered_residual)?,
+            logits: alloc(logits)?,
         })
     }
+
+    /// Bytes that [`Activations::new`] allocates.
+    pub fn bytes(dtype: DType, dims: &ModelDims, most: &StepBounds) -> Result<u64> {
+        let tensors = shapes(dtype, dims, most);
+        let sum = tensors.iter().try_fold(0_u64, |sum, (dtype, [rows, width])| {
+            let elements = (*rows as u64).checked_mul(*width as u64)?;
+            sum.checked_add(elements.checked_mul(dtype.size() as u64)?)
+        });
+        sum.ok_or_else(|| too_large(most))
+    }
+}
+
+/// Element type and shape of each of the [`Activations`], in their order.
+fn shapes(dtype: DType, dims: &ModelDims, most: &StepBounds) -> [(DType, [usize; 2]); 10] {
+    let (tokens, rows, hidden) = (most.num_tokens, most.num_logits, dims.hidden_size);
+    let (q_width, kv_width) = (dims.num_q_heads * dims.head_dim, dims.num_kv_heads * dims.head_dim);
+    [
+        (dtype, [tokens, hidden]),
+        (dtype, [tokens, hidden]),
+        // Also the final norm's output over the wanted rows.
+        (dtype, [tokens.max(rows), hidden]),
+        (dtype, [tokens, q_width + 2 * kv_width]),
+        (dtype, [tokens, q_width]),
+        (dtype, [tokens, q_width]),
+        (dtype, [tokens, dims.intermediate_size]),
+        (dtype, [rows, hidden]),
+        (dtype, [rows, hidden]),
+        (DType::F32, [rows, dims.vocab_size.next_multiple_of(LOGITS_MULTIPLE)]),
+    ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reference::Cpu;
 
     #[test]
     fn arrays_stand_apart_and_no_step_needs_more_than_the_largest() {
@@ -236,5 +279,41 @@ mod tests {
         let endless = StepBounds { num_tokens: usize::MAX / 4, ..most };
         let error = Places::new(&endless, 16).unwrap_err().to_string();
         assert!(error.starts_with("load: options: expected a step of fewer than 2^64 bytes"), "{error}");
+    }
+
+    #[test]
+    fn bytes_are_those_of_the_tensors() {
+        let mut cpu = Cpu::<f32>::new(crate::reference::Activations::AsCheckpoint);
+        let dims = ModelDims {
+            hidden_size: 48,
+            intermediate_size: 80,
+            num_q_heads: 6,
+            num_kv_heads: 2,
+            head_dim: 10,
+            vocab_size: 97,
+        };
+        for (num_tokens, num_logits, batch) in [(33, 2, 3), (2, 5, 70)] {
+            let max_kv_len = 64;
+            let most = StepBounds { num_tokens, batch, max_kv_len, num_logits, ..StepBounds::default() };
+            let StepInputs { arrays, sample_rows, seen, sampled, .. } =
+                StepInputs::new(&mut cpu, &most, 16, dims.vocab_size).unwrap();
+            let inputs = [arrays, sample_rows, seen, sampled].iter().map(Tensor::num_bytes).sum::<usize>();
+            assert_eq!(StepInputs::<()>::bytes(&most, 16, dims.vocab_size).unwrap(), inputs as u64);
+            let a = Activations::new(&mut cpu, DType::BF16, &dims, &most).unwrap();
+            let tensors = [
+                a.residual,
+                a.hidden,
+                a.normed,
+                a.qkv,
+                a.q,
+                a.attention,
+                a.gated,
+                a.gathered_hidden,
+                a.gathered_residual,
+                a.logits,
+            ];
+            let bytes = tensors.iter().map(Tensor::num_bytes).sum::<usize>() as u64;
+            assert_eq!(Activations::<()>::bytes(DType::BF16, &dims, &most).unwrap(), bytes);
+        }
     }
 }

@@ -47,6 +47,38 @@ impl ModelOptions {
             page_size: 16,
         }
     }
+
+    /// Pages of the cache.
+    pub(super) fn num_pages(&self) -> usize {
+        self.cache_tokens.div_ceil(self.page_size.max(1))
+    }
+
+    /// Tokens that a sequence may have: none outgrows the cache.
+    pub(super) fn context(&self, config: &Config) -> usize {
+        config.context.min(self.num_pages().saturating_mul(self.page_size))
+    }
+
+    /// The most that a step may be.
+    pub(super) fn bounds(&self, config: &Config) -> StepBounds {
+        let (context, page_size) = (self.context(config), self.page_size.max(1));
+        // Frequencies that depend on the length want the whole prompt in one step.
+        let max_tokens =
+            if config.rope.depends_on_length() { self.max_tokens.max(context) } else { self.max_tokens };
+        StepBounds {
+            num_tokens: max_tokens,
+            batch: self.max_sequences,
+            num_decodes: self.max_sequences,
+            max_q_len: max_tokens,
+            // As wide as the page table of the longest sequence gets: see `Batch`.
+            max_kv_len: context.div_ceil(page_size).next_power_of_two().saturating_mul(page_size),
+            num_logits: self.max_logits,
+        }
+    }
+
+    /// Rows of the table of cosines and sines.
+    pub(super) fn rope_rows(&self, config: &Config) -> usize {
+        if config.rope.depends_on_length() { self.bounds(config).num_tokens } else { self.context(config) }
+    }
 }
 
 /// A Llama on a device, with its KV cache.
@@ -85,42 +117,26 @@ impl<B: Backend> Model<B> {
                 return Err(Error::argument("load", arg, "at least 1", 0));
             }
         }
-        let num_pages = options.cache_tokens.div_ceil(options.page_size.max(1));
-        let table = PageTable::new(num_pages, options.page_size, options.max_sequences)?;
-        // No sequence outgrows the cache.
-        let context = config.context.min(num_pages * options.page_size);
-        // Frequencies that depend on the length want the whole prompt in one step.
-        let max_tokens = if config.rope.depends_on_length() {
-            options.max_tokens.max(context)
-        } else {
-            options.max_tokens
-        };
+        let table = PageTable::new(options.num_pages(), options.page_size, options.max_sequences)?;
+        let bounds = options.bounds(&config);
         let limits = Limits {
-            max_tokens,
+            max_tokens: bounds.num_tokens,
             max_logits: options.max_logits,
             vocab_size: config.vocab_size,
             context: config.context,
         };
         let dims = config.dims();
         let dtype = backend.prepare(&dims, checkpoint.dtype())?;
-        let bounds = StepBounds {
-            num_tokens: max_tokens,
-            batch: options.max_sequences,
-            num_decodes: options.max_sequences,
-            max_q_len: max_tokens,
-            // As wide as the page table of the longest sequence gets: see `Batch`.
-            max_kv_len: context.div_ceil(options.page_size).next_power_of_two() * options.page_size,
-            num_logits: options.max_logits,
-        };
 
         let weights = Weights::load(&mut backend, checkpoint, progress)?;
+        let rows = options.rope_rows(&config);
+        let mut rope = backend.alloc(DType::F32, &[rows, config.head_dim])?;
         let rope = if config.rope.depends_on_length() {
-            RopeTable::Tokens(backend.alloc(DType::F32, &[max_tokens, config.head_dim])?)
+            RopeTable::Tokens(rope)
         } else {
-            let mut table = backend.alloc(DType::F32, &[context, config.head_dim])?;
-            let rows = config.rope.cos_sin(config.head_dim, context, 0..context);
-            backend.upload(table.view_mut(), cast_slice(&rows))?;
-            RopeTable::Positions(table)
+            let angles = config.rope.cos_sin(config.head_dim, rows, 0..rows);
+            backend.upload(rope.view_mut(), cast_slice(&angles))?;
+            RopeTable::Positions(rope)
         };
         let cache = KvCache::new(
             &mut backend,
@@ -169,6 +185,29 @@ impl<B: Backend> Model<B> {
     /// Forgets the tokens of a sequence from position `len` on.
     pub fn truncate_sequence(&mut self, sequence: SequenceId, len: usize) -> Result<()> {
         self.cache.table.truncate(sequence, len)
+    }
+
+    /// Gives a sequence `tokens` more tokens without computing them: the pages that they need are taken and count as written,
+    /// with whatever they hold. For measurements of what comes behind a long text; see [`Model::scramble_cache`].
+    ///
+    /// [`Error::ContextTooLong`] beyond the model's context, and [`Error::CacheFull`]: then nothing has changed.
+    pub fn occupy(&mut self, sequence: SequenceId, tokens: usize) -> Result<()> {
+        let context = self.config.context;
+        let wanted = self.cache.table.len(sequence)?.saturating_add(tokens);
+        if wanted > context {
+            return Err(Error::ContextTooLong { tokens: wanted, context });
+        }
+        self.cache.table.reserve(&[(sequence, tokens)])?;
+        self.cache.table.advance(sequence, tokens)
+    }
+
+    /// Makes the cache what it would be after long use: it holds random keys and values (of mean 0 and deviation 1)
+    /// everywhere, and pages are handed out in no order. For measurements: zeros would draw less power than real data, and
+    /// pages side by side be faster to read.
+    ///
+    /// An error where there are sequences, whose tokens would be lost.
+    pub fn scramble_cache(&mut self, seed: u64) -> Result<()> {
+        self.cache.scramble(&mut self.backend, seed)
     }
 
     /// Computes the next tokens of some sequences and puts them into the cache. Returns the number of rows of logits; they

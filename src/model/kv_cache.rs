@@ -4,11 +4,15 @@
 //! Slot `page * page_size + offset` of a layer holds the keys (or values) of one token, `[Hkv, hd]`.
 
 use crate::backend::{Backend, PagedCache, PagedCacheMut};
+use crate::model::random::{self, Random};
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
 
 /// Far above what a device serves at a time, and far below what tables of sequences could overflow with.
 const MAX_SEQUENCES: usize = 1 << 20;
+
+/// Bytes of random numbers that a cache is filled with: as many as fit, whole pages at a time.
+const PATTERN_BYTES: usize = 16 << 20;
 
 /// Names one sequence of a cache; never reused for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -176,6 +180,11 @@ impl PageTable {
         Ok(())
     }
 
+    /// Hands free pages out in no order from now on.
+    fn shuffle(&mut self, seed: u64) {
+        Random::new(seed).shuffle(&mut self.free);
+    }
+
     fn get(&self, id: SequenceId) -> Result<&Sequence> {
         let sequence = self.sequences.get(id.slot).and_then(Option::as_ref);
         sequence.filter(|s| s.serial == id.serial).ok_or_else(|| ended(id))
@@ -216,6 +225,33 @@ impl<T> KvCache<T> {
         Ok(KvCache { table, layers })
     }
 
+    /// Fills all layers with random numbers, of mean 0 and deviation 1, and shuffles the pages. An error where there are
+    /// sequences, whose tokens would be lost.
+    pub fn scramble<B: Backend<Buffer = T>>(&mut self, backend: &mut B, seed: u64) -> Result<()> {
+        let sequences = self.table.sequences.iter().flatten().count();
+        if sequences > 0 {
+            return Err(Error::argument("scramble_cache", "sequences", "none", sequences));
+        }
+        self.table.shuffle(seed);
+        let num_pages = self.table.num_pages();
+        let Some((k, _)) = self.layers.first() else { return Ok(()) };
+        let (dtype, page_bytes) = (k.dtype(), k.num_bytes() / num_pages);
+        let pages_at_once = (PATTERN_BYTES / page_bytes.max(1)).clamp(1, num_pages);
+        // A page more, so that each copy may begin elsewhere: layers, keys and values differ.
+        let mut pattern = vec![0; (pages_at_once + 1) * page_bytes];
+        random::fill(&mut pattern, dtype, 0.0, 1.0, seed);
+        let mut random = Random::new(seed);
+        for tensor in self.layers.iter_mut().flat_map(|(k, v)| [k, v]) {
+            for first in (0..num_pages).step_by(pages_at_once) {
+                let end = (first + pages_at_once).min(num_pages);
+                let start = random.next() as usize % (page_bytes + 1) / dtype.size() * dtype.size();
+                let bytes = &pattern[start..start + (end - first) * page_bytes];
+                backend.upload(tensor.view_mut().rows(first..end)?, bytes)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Keys and values of one layer, to read.
     pub fn layer(&self, layer: usize) -> PagedCache<'_, T> {
         let (k, v) = &self.layers[layer];
@@ -249,6 +285,18 @@ mod tests {
         assert_eq!((table.len(a).unwrap(), table.free_pages()), (16, 3));
         table.remove(a).unwrap();
         assert_eq!(table.free_pages(), 4);
+    }
+
+    #[test]
+    fn shuffled_pages_come_in_no_order_and_each_once() {
+        let mut table = PageTable::new(1000, 16, 1).unwrap();
+        table.shuffle(1);
+        let a = table.add().unwrap();
+        table.reserve(&[(a, 16_000)]).unwrap();
+        let mut pages = table.pages(a).unwrap().to_vec();
+        assert!(pages.windows(2).filter(|pair| pair[0] + 1 == pair[1]).count() < 10, "{pages:?}");
+        pages.sort_unstable();
+        assert!(pages.into_iter().eq(0..1000));
     }
 
     #[test]

@@ -40,6 +40,8 @@ mod args;
 mod attention;
 mod attention_combine;
 mod attention_decode;
+#[cfg(feature = "cli")]
+mod ceiling;
 mod embed;
 mod gather_rows;
 mod matmul;
@@ -51,6 +53,11 @@ mod silu_and_mul;
 pub use attention::{Attention, KeysValues, attention_prefill};
 pub use attention_combine::{AttentionCombine, attention_combine};
 pub use attention_decode::{Decode, attention_decode};
+#[cfg(feature = "cli")]
+pub(crate) use ceiling::{
+    CEILING_MMA, CEILING_WGMMA, CeilingShape, CeilingTensor, ceiling_copy, ceiling_empty, ceiling_mma,
+    ceiling_read, ceiling_wgmma,
+};
 pub use embed::{Embed, embed};
 pub use gather_rows::{GatherRows, gather_rows};
 #[cfg(feature = "cli")]

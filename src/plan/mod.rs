@@ -7,6 +7,7 @@
 mod attention;
 mod attention_combine;
 mod attention_decode;
+mod ceiling;
 mod log;
 mod matmul;
 mod rope;
@@ -22,6 +23,7 @@ pub use attention_combine::{MAX_COMBINED_HEAD_DIM, attention_combine};
 #[cfg(feature = "kernels")]
 pub(crate) use attention_decode::Workspace;
 pub use attention_decode::{attention_decode, attention_decode_split_keys};
+pub use ceiling::{ceiling_copy, ceiling_empty, ceiling_mma, ceiling_read, ceiling_wgmma};
 pub use log::LOG_VARIABLE;
 #[cfg(all(feature = "cli", feature = "kernels"))]
 pub(crate) use matmul::matmul_candidates;
@@ -31,8 +33,9 @@ pub use rows::{MAX_ROW, add_rms_norm, embed, gather_rows, rms_norm, silu_and_mul
 pub use sample::{MAX_VOCABULARY, sample};
 
 use crate::params::{
-    AddRmsNormParams, AttentionCombineParams, AttentionParams, EmbedParams, MatmulParams, RmsNormParams,
-    RopeAppendKvParams, SampleParams, SiluAndMulParams, VECTOR_ELEMENTS,
+    AddRmsNormParams, AttentionCombineParams, AttentionParams, CeilingMemoryParams, CeilingTensorParams,
+    EmbedParams, MatmulParams, RmsNormParams, RopeAppendKvParams, SampleParams, SiluAndMulParams,
+    VECTOR_ELEMENTS,
 };
 use crate::tensor::DType;
 use crate::{Error, Result};
@@ -49,6 +52,8 @@ impl KernelParams for AttentionParams {}
 impl KernelParams for AttentionCombineParams {}
 impl KernelParams for MatmulParams {}
 impl KernelParams for SampleParams {}
+impl KernelParams for CeilingMemoryParams {}
+impl KernelParams for CeilingTensorParams {}
 
 macro_rules! kernel_table {
     ($($family:ident { $($(#[$doc:meta])* $variant:ident($params:ident) = $name:literal,)* })*) => {
@@ -97,6 +102,15 @@ macro_rules! kernel_table {
     };
 }
 include!("../../build/kernel_table.rs");
+
+impl Kernel {
+    /// The compute capability that alone runs it; `None` for the portable kernels, which every device runs.
+    ///
+    /// As for the build script: a file with `_sm90` in its name is made of instructions that only Hopper has.
+    pub fn needs(self) -> Option<(u32, u32)> {
+        self.family().contains("_sm90").then_some((9, 0))
+    }
+}
 
 /// What a plan asks of a device: two devices with the same limits get the same plans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -15,7 +15,7 @@ mod attention;
 mod buffer;
 mod combine;
 pub mod compare;
-#[cfg(any(feature = "kernels", test))]
+#[cfg(any(feature = "kernels", feature = "model", test))]
 mod convert;
 mod matmul;
 mod norm;
@@ -32,7 +32,7 @@ use std::marker::PhantomData;
 pub use activation::silu_and_mul;
 pub use buffer::CpuBuffer;
 pub use combine::attention_combine;
-#[cfg(feature = "kernels")]
+#[cfg(any(feature = "kernels", feature = "model"))]
 pub(crate) use convert::convert;
 pub use real::Real;
 pub use sample::sample_row;

@@ -14,7 +14,7 @@ use super::tools::{self, Compiled};
 const HEADER: &str = "\
 # What each kernel takes of a multiprocessor: registers a thread, bytes of static shared memory a block (1 KB of it is the
 # system's on sm_90), bytes of local memory a thread (spilled registers: always 0), and how many tensor instructions of which
-# kind its code has. Dynamic shared memory is the plan's (`llama-kernels time --list`). Of nvcc 13.0.88; written by
+# kind its code has. Dynamic shared memory is the plan's (`llama-kernels bench --list`). Of nvcc 13.0.88; written by
 # `cargo xtask budget --update`.
 ";
 

@@ -56,6 +56,11 @@ fn portable_files_bring_ptx_and_hopper_files_are_for_hopper_alone() {
     assert_eq!(arch::targets("embed", &ada)[1], "arch=compute_80,code=compute_80");
     assert_eq!(arch::simulated("embed").to_string(), "80");
     assert_eq!(arch::simulated("matmul_sm90").to_string(), "90a");
+    // The crate and the build script mean the same files.
+    for kernel in llama_kernels::plan::Kernel::ALL {
+        let is_hopper = arch::targets(kernel.family(), &ada).is_empty();
+        assert_eq!(kernel.needs(), is_hopper.then_some((9, 0)), "{}", kernel.name());
+    }
 }
 
 /// `nvcc::find` over made-up variables and files: what it chose, and the variables that it asked for.

@@ -1,5 +1,6 @@
 //! The device that tests run on, and what it does beside operations.
 
+use llama_kernels::Error;
 use llama_kernels::device::DeviceChoice;
 use llama_kernels::gpu::{Device, Grid};
 use llama_kernels::params::{EmbedParams, RmsNormParams};
@@ -74,7 +75,30 @@ fn a_kernel_takes_its_own_struct_alone() {
 #[test]
 #[cfg_attr(not(kernels_built), ignore = "the CUDA kernels were not built: there is no nvcc")]
 fn all_kernels_load() {
-    chosen().load(Kernel::ALL).unwrap();
+    let device = chosen();
+    device.load_all().unwrap();
+    assert!(
+        Kernel::ALL.iter().filter(|kernel| kernel.needs().is_none()).all(|kernel| device.supports(*kernel))
+    );
+}
+
+#[test]
+#[cfg_attr(not(kernels_built), ignore = "the CUDA kernels were not built: there is no nvcc")]
+fn kernels_of_another_architecture_are_refused_by_name() {
+    for version in [(8, 0), (9, 0)] {
+        let device = Device::open(DeviceChoice::Sim { compute_capability: version }).unwrap();
+        let hopper = Kernel::CeilingSm90WgmmaBf16;
+        assert_eq!(hopper.needs(), Some((9, 0)));
+        assert!(!device.supports(hopper));
+        let error = device.load(&[hopper]).unwrap_err();
+        assert!(matches!(error, Error::Unsupported { .. }), "{error:?}");
+        let expected = format!(
+            "kernel ceiling_sm90_wgmma_bf16 on simulated GPU {}.{} is not supported: it is made of instructions that compute \
+             capability 9.0 alone has, and the simulated GPU does not execute them",
+            version.0, version.1
+        );
+        assert_eq!(error.to_string(), expected);
+    }
 }
 
 /// Copies n words by way of dynamic shared memory, in reverse order within the block.

@@ -1,9 +1,9 @@
 //! The machine code itself: what the budgets of bandwidth and of tensor cores rest on, proved without a GPU.
 
-use llama_kernels::gpu::registry;
 use llama_kernels::plan::Kernel;
 
 use super::listing::{self, Instruction, Listing};
+use super::tools;
 
 /// What is expected of a kernel's code.
 enum Expected {
@@ -14,6 +14,8 @@ enum Expected {
     Loops([usize; 3]),
     /// Tensor cores.
     Tensor(Tensor),
+    /// Hopper's own tensor instructions: the loop of them has so many, and other instructions, at most.
+    Warpgroup([usize; 2]),
 }
 
 /// How operands come to the tensor cores.
@@ -59,6 +61,12 @@ fn expected(kernel: Kernel) -> Expected {
         // Four splits' parts at a time.
         Kernel::AttentionCombineBf16 | Kernel::AttentionCombineF16 => Loops([4, 0, 11]),
         Kernel::SampleF32 => Loops([32, 0, 125]),
+        // Whole tiles in a loop, and the last one; a block's word.
+        Kernel::CeilingRead => Loops([8, 0, 1]),
+        Kernel::CeilingCopy => Loops([8, 8, 0]),
+        Kernel::CeilingEmpty => Loops([0, 0, 0]),
+        // 64 columns in four steps; the descriptors, which are the same each time, and the loop.
+        Kernel::CeilingSm90WgmmaBf16 | Kernel::CeilingSm90WgmmaF16 => Expected::Warpgroup([4, 32]),
         other => Expected::Tensor(tensor(other)),
     }
 }
@@ -83,6 +91,10 @@ fn tensor(kernel: Kernel) -> Tensor {
     let name = kernel.name();
     let (family, variant) = name.split_once("_bf16_").or(name.split_once("_f16_")).unwrap_or((name, ""));
     match (family, variant) {
+        // Four rounds of 16; counter, compare and branch.
+        ("ceiling_mma_bf16" | "ceiling_mma_f16", "") => {
+            Tensor { path: Path::Registers, ..matmul(64, 0, 0, 4) }
+        }
         ("matmul", "128x256x64") => matmul(128, 32, 12, 84),
         ("matmul", "128x256x32") => matmul(64, 16, 6, 54),
         ("matmul", "128x128x64") => matmul(128, 32, 16, 96),
@@ -114,13 +126,12 @@ fn faults(kernel: Kernel, listing: &Listing) -> Vec<String> {
     };
     refuse(&["LDL", "STL"], "accesses to local memory: registers are spilled");
     refuse(&["LD", "ST"], "accesses whose address space the compiler did not know");
+    let element = if kernel.name().contains("_bf16") { "BF16" } else { "F16" };
     match expected(kernel) {
         Expected::Rows(accesses) => faults.extend(row_faults(accesses, true, listing)),
         Expected::Loops(accesses) => faults.extend(row_faults(accesses, false, listing)),
-        Expected::Tensor(tensor) => {
-            let element = if kernel.name().contains("_bf16") { "BF16" } else { "F16" };
-            faults.extend(tensor_faults(&tensor, element, listing));
-        }
+        Expected::Tensor(tensor) => faults.extend(tensor_faults(&tensor, element, listing)),
+        Expected::Warpgroup(counts) => faults.extend(warpgroup_faults(counts, element, listing)),
     }
     faults
 }
@@ -137,6 +148,33 @@ fn row_faults(accesses: [usize; 3], loads_first: bool, listing: &Listing) -> Vec
     // All loads are in flight before the first result is stored.
     if loads_first && loads.last() >= stores.first() {
         faults.push("a load waits for a store".into());
+    }
+    faults
+}
+
+/// One kind of instruction, m64n256k16, in one loop that touches no memory but for their operands.
+fn warpgroup_faults([wgmma, others]: [usize; 2], element: &str, listing: &Listing) -> Vec<String> {
+    let mut faults = Vec::new();
+    let tensor = if element == "BF16" { "HGMMA.64x256x16.F32.BF16" } else { "HGMMA.64x256x16.F32" };
+    let kinds = listing.tensor_instructions();
+    if kinds.keys().ne([&tensor]) {
+        faults.push(format!("tensor instructions {kinds:?} instead of {tensor}"));
+    }
+    let loops = listing.loops("HGMMA");
+    let [body] = loops[..] else {
+        faults.push(format!("{} loops with tensor instructions instead of one", loops.len()));
+        return faults;
+    };
+    let found = body.iter().filter(|op| op.stem() == "HGMMA").count();
+    if found != wgmma || body.len() - found > others {
+        let rest = body.len() - found;
+        faults.push(format!(
+            "{found} tensor instructions and {rest} others in the loop instead of {wgmma} and {others}"
+        ));
+    }
+    let memory = body.iter().filter(|op| op.is_global() || matches!(op.stem(), "LDS" | "STS")).count();
+    if memory > 0 {
+        faults.push(format!("{memory} accesses to memory in the loop"));
     }
     faults
 }
@@ -260,12 +298,39 @@ fn what_is_wrong_is_named() {
 }
 
 #[test]
+fn what_is_wrong_with_hoppers_instructions_is_named() {
+    let right = [
+        "/*0000*/ R2UR UR12, R4 ;",
+        "/*0010*/ HGMMA.64x256x16.F32 R24, gdesc[UR12], R24 ;",
+        "/*0020*/ HGMMA.64x256x16.F32 R24, gdesc[UR12], R24, gsb0 ;",
+        "/*0030*/ @!P1 BRA 0x0 ;",
+        "/*0040*/ STG.E.64 desc[UR8][R2.64], R24 ;",
+    ];
+    let with = |from: &str, to: &str| {
+        let lines = right.map(|line| line.replace(from, to));
+        let lines = lines.each_ref().map(String::as_str);
+        warpgroup_faults([2, 2], "F16", &Listing::parse(&lines)).join("; ")
+    };
+    assert_eq!(with("", ""), "");
+    assert_eq!(
+        with(".F32 R24", ".F16 R24"),
+        "tensor instructions {\"HGMMA.64x256x16.F16\": 2} instead of HGMMA.64x256x16.F32"
+    );
+    assert_eq!(with("BRA 0x0", "BRA 0x40"), "0 loops with tensor instructions instead of one");
+    assert_eq!(
+        with("BRA 0x0", "BRA 0x20"),
+        "1 tensor instructions and 1 others in the loop instead of 2 and 2"
+    );
+    assert_eq!(with("R2UR UR12, R4", "LDS.128 R4, [R6]"), "1 accesses to memory in the loop");
+}
+
+#[test]
 #[cfg_attr(not(kernels_pinned), ignore = "the pinned nvcc did not build these kernels")]
 fn kernels_are_the_instructions_that_they_should_be() {
     let mut wrong = Vec::new();
     let mut seen = 0;
     for &kernel in Kernel::ALL {
-        for arch in registry::architectures().unwrap() {
+        for arch in tools::architectures(kernel) {
             let listing = &listing::all()[&(kernel.name().to_string(), arch.to_string())];
             let faults = faults(kernel, listing);
             wrong.extend(faults.iter().map(|fault| format!("{} sm_{arch}: {fault}", kernel.name())));

@@ -8,9 +8,20 @@ use std::process::Command;
 use llama_kernels::gpu::registry;
 use llama_kernels::plan::Kernel;
 
-/// The families, each with one of its kernels to ask for it by.
+/// The families of this build, each with one of its kernels to ask for it by.
 pub fn families() -> BTreeMap<&'static str, Kernel> {
-    Kernel::ALL.iter().map(|&kernel| (kernel.family(), kernel)).collect()
+    let kernels = Kernel::ALL.iter().filter(|kernel| !architectures(**kernel).is_empty());
+    kernels.map(|&kernel| (kernel.family(), kernel)).collect()
+}
+
+/// The architectures of this build whose machine code a kernel has: all of them, or, of a kernel that is made of Hopper's own
+/// instructions, Hopper if the build is for it.
+pub fn architectures(kernel: Kernel) -> Vec<&'static str> {
+    let all = registry::architectures().unwrap().iter().copied();
+    match kernel.needs() {
+        None => all.collect(),
+        Some((major, minor)) => all.filter(|arch| *arch == format!("{major}{minor}a")).collect(),
+    }
 }
 
 /// What `cuobjdump` of the toolkit that built the kernels says of a family's fatbin.

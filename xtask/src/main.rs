@@ -4,9 +4,12 @@ mod bindgen;
 mod budget;
 mod corpus;
 mod demo;
+mod figures;
 mod format;
 mod nvcc;
 mod pack;
+mod record;
+mod results;
 mod setup;
 mod stamp;
 mod test;
@@ -25,7 +28,10 @@ usage: cargo xtask TASK [OPTIONS]
   budget [--update]  compare the kernels' registers and memory with cuda/budget.txt, or rewrite it
   corpus [--check]   compile the CUDA kernels of ptx-sim, or fail if their committed PTX differs
   format [--check]   format the CUDA files with the pinned clang-format, or fail if it differs
-  pack               make target/pack, a folder that checks, probes and times the kernels on another machine's GPU";
+  pack               make target/pack, a folder that checks, probes and times the kernels on another machine's GPU
+  results [--check]  write the README's tables from benches/results, or fail if they differ
+  results import FILE [--allow-dirty]
+                     keep the JSON lines that bench, check, probe and peers.py wrote on a GPU";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -52,6 +58,7 @@ fn run(args: &[String]) -> anyhow::Result<()> {
         "corpus" => corpus::run(args),
         "format" => format::run(args),
         "pack" => pack::run(args),
+        "results" => results::run(args),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(())

@@ -1,7 +1,7 @@
 //! Runs the whole test suite, kernels included.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -116,25 +116,43 @@ fn examples(features: &[&str], wanted: &dyn Fn(&str) -> bool) -> Result<()> {
 fn examples_of(package: &str, folder: &str, features: &[&str], wanted: &dyn Fn(&str) -> bool) -> Result<()> {
     let folder = workspace::root().join(folder);
     let files = std::fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
-    let mut examples: Vec<_> = files
-        .filter_map(|file| Some(file.ok()?.path()))
-        .filter(|file| file.extension().is_some_and(|extension| extension == "rs"))
-        .filter_map(|file| file.file_stem()?.to_str().map(str::to_owned))
-        .filter(|name| wanted(name))
-        .collect();
+    let mut examples: Vec<_> =
+        files.filter_map(|file| example(&file.ok()?.path())).filter(|(name, _)| wanted(name)).collect();
     examples.sort();
-    for example in examples {
+    for (example, is_library) in examples {
+        let task = if is_library { "build" } else { "run" };
         println!("\nexample {example}");
         let mut command = workspace::cargo();
-        command.args(["run", "--quiet", "--package", package, "--example", &example]).args(features);
+        command.args([task, "--quiet", "--package", package, "--example", &example]).args(features);
         workspace::run(&mut command).with_context(|| format!("example {example}"))?;
+        if is_library {
+            println!("built and NOT run: it is a library, which the tests call");
+        }
     }
     Ok(())
 }
 
+/// The name of the example that a path in an examples folder is, and whether it is a library: a folder with a `lib.rs`.
+fn example(path: &Path) -> Option<(String, bool)> {
+    let is_library = path.join("lib.rs").is_file();
+    let is_program = path.extension().is_some_and(|extension| extension == "rs");
+    (is_library || is_program)
+        .then(|| path.file_stem()?.to_str().map(|name| (name.to_owned(), is_library)))?
+}
+
 #[cfg(test)]
 mod tests {
-    use super::summary;
+    use super::{example, summary};
+    use crate::workspace;
+
+    #[test]
+    fn libraries_are_told_from_programs() {
+        let folder = workspace::root().join("examples");
+        let named = |name: &str, is_library| Some((name.to_string(), is_library));
+        assert_eq!(example(&folder.join("01_generate.rs")), named("01_generate", false));
+        assert_eq!(example(&folder.join("09_c_abi")), named("09_c_abi", true));
+        assert_eq!(example(&folder.join("09_c_abi/main.c")), None);
+    }
 
     #[test]
     fn launches_are_summed_by_device_and_none_is_an_error() {

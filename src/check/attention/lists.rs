@@ -3,9 +3,13 @@
 use std::ops::Range;
 
 use super::{Cache, DEVICE_ERROR_LENGTH, DEVICE_ERROR_PAGE, Kind, Lie, Rng, Spec};
+use crate::check::values::spread;
 
 /// The sequence that lies.
 const LIAR: usize = 1;
+
+/// Queries of all sequences together that [`Kind::Sampled`] compares.
+const SAMPLED: usize = 24;
 
 /// Lists as they lie on the device, and the host's bounds.
 pub(super) struct Lists {
@@ -115,6 +119,18 @@ impl Lists {
             Some(Lie::ManyKeys) if spec.cache != Cache::Contiguous => DEVICE_ERROR_LENGTH | DEVICE_ERROR_PAGE,
             Some(_) => DEVICE_ERROR_LENGTH,
         }
+    }
+
+    /// The queries that are compared where not all are: of each sequence the first, the last, and some between.
+    pub fn sampled(&self, spec: &Spec) -> Vec<usize> {
+        let mut rng = Rng(spec.num_tokens() as u64);
+        let each = (SAMPLED / spec.sequences.len().max(1)).max(2);
+        let sequences = self.bounded(spec).into_iter();
+        sequences
+            .flat_map(|s| {
+                spread(&mut rng, each, s.queries.len()).into_iter().map(move |j| s.queries.start + j)
+            })
+            .collect()
     }
 
     /// The launch's sequences with everything bounded: offsets rise within q, and a sequence has at most max_q_len queries

@@ -108,7 +108,10 @@ fn run<A: Real>(
     if spec.num_tokens() == 0 {
         return Ok([(dtype, Vec::new()), (DType::F32, Vec::new())]);
     }
-    let segments = segments(lists.bounded(spec), spec.num_tokens());
+    let sequences = lists.bounded(spec);
+    let sequences =
+        if spec.kind == Kind::Sampled { alone(&sequences, &lists.sampled(spec)) } else { sequences };
+    let segments = segments(sequences, spec.num_tokens());
     let max_pages = segments.iter().map(|segment| segment.pages.len()).max().unwrap_or(0);
     let mut indptr = vec![0.0];
     let mut table = Vec::new();
@@ -156,6 +159,20 @@ fn run<A: Real>(
     })?;
     let typed = |tensor: &Tensor<_>| Ok((tensor.dtype(), bytes(tensor)?));
     Ok([typed(&out)?, typed(&lse)?])
+}
+
+/// These queries as sequences of one query each, which see the same keys.
+fn alone(sequences: &[Sequence], queries: &[usize]) -> Vec<Sequence> {
+    let one = |&query: &usize| {
+        let sequence = sequences.iter().find(|sequence| sequence.queries.contains(&query))?;
+        let unseen = (sequence.queries.end - 1 - query).min(sequence.kv_len);
+        Some(Sequence {
+            queries: query..query + 1,
+            kv_len: sequence.kv_len - unseen,
+            pages: sequence.pages.clone(),
+        })
+    };
+    queries.iter().filter_map(one).collect()
 }
 
 fn gap(spec: &Spec) -> usize {

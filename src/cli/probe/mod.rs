@@ -11,8 +11,8 @@ mod tensor;
 mod warp;
 
 use std::borrow::Cow;
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::fs::OpenOptions;
+use std::io::Write;
 
 use anyhow::{Context, Result, bail};
 use llama_kernels::gpu::{Device, Grid, Stream, driver_version};
@@ -87,8 +87,8 @@ fn probes() -> Vec<Probe> {
 /// One JSON object a probe; an error if a probe failed, after all have run.
 pub fn run(args: &ProbeArgs) -> Result<()> {
     let device = Device::open(args.device).with_context(|| format!("--device {}", args.device))?;
-    let file = File::create(&args.out).with_context(|| format!("--out {}", args.out.display()))?;
-    let mut file = BufWriter::new(file);
+    let named = || format!("--out {}", args.out.display());
+    let mut file = OpenOptions::new().create(true).append(true).open(&args.out).with_context(named)?;
     let stream = device.new_stream()?;
     let (mut failed, mut run) = (0, 0);
     for probe in probes() {
@@ -107,10 +107,9 @@ pub fn run(args: &ProbeArgs) -> Result<()> {
                 line["error"] = error.to_string().into();
             }
         }
-        serde_json::to_writer(&mut file, &line)?;
-        writeln!(file)?;
+        // One write a line: a program that is killed leaves whole lines behind.
+        file.write_all((serde_json::to_string(&line)? + "\n").as_bytes()).with_context(named)?;
     }
-    file.flush().with_context(|| format!("--out {}", args.out.display()))?;
     println!("{run} probes on {} written to {}", device.properties().name, args.out.display());
     if failed > 0 {
         bail!("{failed} probes failed");

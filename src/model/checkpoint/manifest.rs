@@ -51,7 +51,7 @@ pub(super) fn check(config: &Config, file: &Path, tensors: &Tensors<'_>) -> Resu
 }
 
 /// Names and shapes; every linear weight is `[out, in]`.
-fn expected(config: &Config) -> BTreeMap<String, Vec<usize>> {
+pub(super) fn expected(config: &Config) -> BTreeMap<String, Vec<usize>> {
     let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
     let (q, kv) = (config.num_q_heads * config.head_dim, config.num_kv_heads * config.head_dim);
     let linears = [
@@ -82,6 +82,11 @@ fn expected(config: &Config) -> BTreeMap<String, Vec<usize>> {
         }
     }
     expected
+}
+
+/// Whether a tensor of the manifest is the weight of a norm.
+pub(super) fn is_norm(name: &str) -> bool {
+    name.ends_with("norm.weight")
 }
 
 fn check_tensor(name: &str, shape: &[usize], file: &Path, info: &TensorInfo) -> Result<()> {

@@ -7,6 +7,7 @@
 
 mod index;
 mod manifest;
+mod random;
 mod safetensors;
 mod shard;
 
@@ -25,7 +26,7 @@ pub use self::safetensors::{Header, TensorInfo};
 const SINGLE_FILE: &str = "model.safetensors";
 const INDEX_FILE: &str = "model.safetensors.index.json";
 
-/// The weights of a model folder.
+/// The weights of a model folder; or random ones, without a folder.
 #[derive(Debug)]
 pub struct Checkpoint {
     config: Config,
@@ -73,6 +74,22 @@ impl Checkpoint {
             index.check(&file, &names.into_iter().zip(shards.iter().map(|s| &s.header)).collect())?;
             (shards, file)
         };
+        Self::of_shards(config, shards, &folder_part)
+    }
+
+    /// A checkpoint of random numbers that no file holds, to measure a model of this configuration; bf16 or f16. It takes as
+    /// much memory as its largest tensor, of which the others are parts: each differs from all others, but a number of one is
+    /// found in many.
+    ///
+    /// Activations stay finite and of ordinary size through any number of layers; what such a model says means nothing.
+    pub fn random(config: Config, dtype: DType, seed: u64) -> Result<Self> {
+        let shard = random::shard(&config, dtype, seed)?;
+        let name = shard.path.clone();
+        Self::of_shards(config, vec![shard], &name)
+    }
+
+    /// Checks the tensors; `file` is to blame for one that is missing.
+    fn of_shards(config: Config, shards: Vec<Shard>, file: &Path) -> Result<Self> {
         let tensors: BTreeMap<_, _> = shards
             .iter()
             .enumerate()
@@ -81,7 +98,7 @@ impl Checkpoint {
         let infos = tensors
             .iter()
             .map(|(name, &i)| (name.as_str(), (&*shards[i].path, &shards[i].header.tensors[name])));
-        let summary = manifest::check(&config, &folder_part, &infos.collect())?;
+        let summary = manifest::check(&config, file, &infos.collect())?;
         Ok(Checkpoint { config, shards, tensors, dtype: summary.dtype, weight_bytes: summary.weight_bytes })
     }
 
@@ -100,7 +117,7 @@ impl Checkpoint {
         self.weight_bytes
     }
 
-    /// Names of all tensors in the files, sorted. There may be some that the model does not use:
+    /// Names of all tensors in the files (or of all random ones), sorted. There may be some that the model does not use:
     /// `lm_head.weight` of a tied model, and the frequencies that old conversions stored.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)

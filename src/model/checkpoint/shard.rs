@@ -1,4 +1,4 @@
-//! One safetensors file of a checkpoint, read or mapped.
+//! One safetensors file of a checkpoint, read or mapped; or what stands in memory in its place.
 
 use std::fs::File;
 use std::io::{Error as IoError, ErrorKind, Read, Seek, SeekFrom};
@@ -26,7 +26,7 @@ pub(super) struct Shard {
 #[derive(Debug)]
 enum Source {
     File(Mutex<File>),
-    Mapped(Bytes),
+    Memory(Bytes),
 }
 
 impl Shard {
@@ -45,7 +45,12 @@ impl Shard {
         let (header, data_start, file) = read_header(&path)?;
         // SAFETY: the caller keeps the file unchanged while it is mapped.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|e| Error::io(&path, e))?;
-        Ok(Shard { path, header, data_start, source: Source::Mapped(Bytes::new(map)) })
+        Ok(Shard { path, header, data_start, source: Source::Memory(Bytes::new(map)) })
+    }
+
+    /// Tensors that are in memory already; `path` is what errors call them. Unlike in a file, they may share bytes.
+    pub(super) fn in_memory(path: PathBuf, header: Header, data: Bytes) -> Self {
+        Shard { path, header, data_start: 0, source: Source::Memory(data) }
     }
 
     /// The bytes of a tensor of this shard.
@@ -57,7 +62,7 @@ impl Shard {
             Error::malformed(&self.path, format!("tensor `{}`", clip(name)), problem)
         };
         match &self.source {
-            Source::Mapped(bytes) => bytes.slice(start..end).ok_or_else(shortened),
+            Source::Memory(bytes) => bytes.slice(start..end).ok_or_else(shortened),
             Source::File(file) => {
                 let mut data = Vec::new();
                 data.try_reserve_exact(end - start)

@@ -1,0 +1,88 @@
+//! How much memory of a device a model takes, told before anything is allocated.
+
+use crate::model::buffers::{Activations, StepInputs};
+use crate::model::config::Config;
+use crate::model::forward::ModelOptions;
+use crate::tensor::DType;
+use crate::{Error, Result};
+
+/// Bytes that [`Model::load`](super::forward::Model::load) allocates. What the device needs for itself comes on top: kernels,
+/// recordings, and the workspace of attention over split keys, some megabytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Footprint {
+    /// The weights.
+    pub weights: u64,
+    /// Keys and values.
+    pub cache: u64,
+    /// The largest step's inputs, activations and logits, and the table of RoPE.
+    pub steps: u64,
+}
+
+impl Footprint {
+    /// Of a model with weights, activations and cache in `dtype`.
+    pub fn new(config: &Config, dtype: DType, options: &ModelOptions) -> Result<Self> {
+        let bounds = options.bounds(config);
+        let too_large =
+            || Error::argument("footprint", "options", "fewer than 2^64 bytes", format!("{options:?}"));
+        let product = |a: u64, b: u64| a.checked_mul(b).ok_or_else(too_large);
+        let rope = product((config.head_dim * DType::F32.size()) as u64, options.rope_rows(config) as u64)?;
+        let inputs = StepInputs::<()>::bytes(&bounds, options.page_size.max(1), config.vocab_size)?;
+        let activations = Activations::<()>::bytes(dtype, &config.dims(), &bounds)?;
+        let steps = inputs.checked_add(activations).and_then(|steps| steps.checked_add(rope));
+        let cached_tokens = product(options.num_pages() as u64, options.page_size as u64)?;
+        let footprint = Footprint {
+            weights: product(config.parameter_count(), dtype.size() as u64)?,
+            cache: product(config.kv_bytes_per_token(dtype), cached_tokens)?,
+            steps: steps.ok_or_else(too_large)?,
+        };
+        let sum = footprint.weights.checked_add(footprint.cache);
+        sum.and_then(|sum| sum.checked_add(footprint.steps)).map(|_| footprint).ok_or_else(too_large)
+    }
+
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.weights + self.cache + self.steps
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_takes_its_weights_its_cache_and_little_more() {
+        let options = ModelOptions {
+            max_tokens: 8,
+            max_logits: 8,
+            max_sequences: 8,
+            cache_tokens: 4096,
+            page_size: 16,
+        };
+        let config = Config::preset("llama-3.1-8b").unwrap();
+        let footprint = Footprint::new(&config, DType::BF16, &options).unwrap();
+        assert_eq!(footprint.weights, 16_060_522_496);
+        // 128 KiB a token.
+        assert_eq!(footprint.cache, 4096 << 17);
+        // Angles of 4096 positions are 2 MiB, and 8 rows of logits 4 MB.
+        assert!((6_000_000..8_000_000).contains(&footprint.steps), "{footprint:?}");
+        assert_eq!(footprint.total(), footprint.weights + footprint.cache + footprint.steps);
+        // A page that has begun is a page.
+        let longer = ModelOptions { cache_tokens: 4097, ..options };
+        assert_eq!(Footprint::new(&config, DType::BF16, &longer).unwrap().cache, 4112 << 17);
+    }
+
+    #[test]
+    fn what_cannot_be_counted_is_refused() {
+        let config = Config::preset("llama-3.1-8b").unwrap();
+        let options = ModelOptions::single(4096);
+        for options in [
+            ModelOptions { cache_tokens: usize::MAX, ..options },
+            ModelOptions { max_tokens: usize::MAX / 2, ..options },
+            ModelOptions { max_sequences: usize::MAX / 2, ..options },
+            ModelOptions { max_logits: usize::MAX / 2, ..options },
+        ] {
+            let error = Footprint::new(&config, DType::BF16, &options).unwrap_err().to_string();
+            assert!(error.contains("fewer than 2^64 bytes"), "{error}");
+        }
+    }
+}
