@@ -3,7 +3,7 @@
 # appended to results.jsonl as it comes, so that a run that is cut short still counts.
 #
 #   OUT     folder of the results [./out]
-#   BUDGET  seconds for all of it [540]; what has not ended by then is cut short
+#   BUDGET  seconds for all of it [540]; a step that takes more than its share is cut short, and the next one goes on
 #   DEVICE  another device [cuda]: cuda:1, or sim for the simulated one, which counts instead of timing
 #   MODEL   the model whose forward pass is timed [llama-3.1-8b]
 #   PYTHON  a Python with PyTorch and CUDA [python3]; without one the other libraries are left out
@@ -31,11 +31,13 @@ left() {
     echo $((begin + budget - $(date +%s)))
 }
 
-# Runs a step in what is left of the budget.
+# step NAME SHARE COMMAND...: runs a command in so many hundredths of the budget, or in what is left of it.
 step() {
     name=$1
-    shift
-    seconds=$(left)
+    seconds=$((budget * $2 / 100))
+    shift 2
+    [ "$seconds" -ge 1 ] || seconds=1
+    [ "$seconds" -le "$(left)" ] || seconds=$(left)
     if [ "$seconds" -lt 1 ]; then
         say "$name: left out, the $budget seconds are over"
         cut=1
@@ -51,7 +53,7 @@ step() {
     case $code in
     0) ;;
     124 | 137)
-        say "$name: cut short, the $budget seconds are over"
+        say "$name: cut short after its $seconds seconds"
         cut=1
         ;;
     *)
@@ -63,8 +65,9 @@ step() {
 
 bench() {
     name=$1
-    shift
-    step "$name" "$program" bench "$@" --device "$device" --json "$results"
+    share=$2
+    shift 2
+    step "$name" "$share" "$program" bench "$@" --device "$device" --json "$results"
 }
 
 # Whether Python can compute where our kernels run.
@@ -82,32 +85,32 @@ peers() {
         sim*) rows="$here/small.jsonl" ;;
         *) rows="$here/shapes.jsonl" ;;
         esac
-        step peers "$python" "$here/peers.py" --library "$here/libllama_kernels.so" --device "$device" \
-            --rows "$rows" --json "$results" --budget "$(left)"
+        step peers 60 "$python" "$here/peers.py" --library "$here/libllama_kernels.so" --device "$device" \
+            --rows "$rows" --json "$results" --budget "$((budget * 60 / 100))"
     else
         say "peers: left out, $python has no PyTorch that computes on this device"
     fi
 }
 
-step info "$program" info
-step check "$program" check --quick --device "$device" --json "$results"
-step probe "$program" probe --device "$device" --out "$results"
+step info 10 "$program" info
+step check 25 "$program" check --quick --device "$device" --json "$results"
+step probe 20 "$program" probe --device "$device" --out "$results"
 case $device in
 sim*)
-    bench counters --shapes "$here/small.jsonl"
-    bench forward decode prefill --model "$here/demo-model"
+    bench counters 50 --shapes "$here/small.jsonl"
+    bench forward 30 decode prefill --model "$here/demo-model"
     peers
     ;;
 *)
-    bench kernels
-    bench forward decode prefill --model "${MODEL:-llama-3.1-8b}"
+    bench kernels 50
+    bench forward 30 decode prefill --model "${MODEL:-llama-3.1-8b}"
     peers
-    step check-full "$program" check --full --device "$device" --json "$results"
+    step check-full 100 "$program" check --full --device "$device" --json "$results"
     ;;
 esac
 # Also of what was measured before time ran out.
 budget=$((budget + 30))
-step report "$program" report "$results" --out "$out/report.html"
+step report 100 "$program" report "$results" --out "$out/report.html"
 
 if [ "$failed" -ne 0 ]; then
     exit 1

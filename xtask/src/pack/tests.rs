@@ -1,6 +1,6 @@
 //! `run.sh` with stand-ins for the program and for Python, which write down how they were called.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::{env, fs, process};
 
@@ -117,12 +117,25 @@ fn a_failed_step_is_said_and_the_others_run() {
 #[test]
 fn what_takes_too_long_is_cut_short_and_reported() {
     let pack = Pack::new("budget", "case $1 in bench) echo begun; sleep 30;; esac", NO_TORCH);
-    let output = pack.run(&[("BUDGET", "2")]);
+    let output = pack.run(&[("BUDGET", "10")]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(2), "{text}");
-    assert!(text.contains("begun\n\n== kernels: cut short, the 2 seconds are over\n"), "{text}");
-    assert!(text.contains("== forward: left out, the 2 seconds are over"), "{text}");
+    // Each has its share, whatever the one before it has done.
+    assert!(text.contains("begun\n\n== kernels: cut short after its 5 seconds\n"), "{text}");
+    assert!(text.contains("begun\n\n== forward: cut short after its 3 seconds\n"), "{text}");
     let steps = pack.steps();
     assert!(steps.last().is_some_and(|step| step.starts_with("report ")), "{steps:?}");
-    assert!(Path::new(&pack.0.join("out/log.txt")).exists());
+    assert_eq!(steps.len(), 7, "{steps:?}");
+}
+
+#[test]
+fn what_has_no_time_left_is_left_out_and_said() {
+    let pack = Pack::new("late", "case $1 in info) sleep 2;; esac", NO_TORCH);
+    let output = pack.run(&[("BUDGET", "1")]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains("== check: left out, the 1 seconds are over"), "{text}");
+    assert!(text.contains("== check-full: left out, the 1 seconds are over"), "{text}");
+    let steps = pack.steps();
+    assert!(steps.last().is_some_and(|step| step.starts_with("report ")), "{steps:?}");
 }
