@@ -9,7 +9,9 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use llama_kernels::backend::{Activation, ActivationMut, Backend, Epilogue, Matmul, RowOrder, WeightSource};
+use llama_kernels::backend::{
+    Activation, ActivationMut, Backend, Epilogue, Matmul, RowOrder, WeightFormat, WeightSource,
+};
 use llama_kernels::reference::{Activations, Cpu, CpuBuffer, CpuWeight};
 use llama_kernels::tensor::{Bytes, DType, HostTensor, Tensor};
 use rayon::prelude::*;
@@ -54,7 +56,12 @@ impl Case {
         let data = bytes.slice(0..n * K * dtype.size()).expect("the weight is large enough");
         let part = HostTensor { name: "weight".into(), dtype, shape: vec![n, K], data };
         let weight = cpu
-            .load_weight(WeightSource { parts: vec![part], biases: Vec::new(), rows: RowOrder::Concatenated })
+            .load_weight(WeightSource {
+                parts: vec![part],
+                biases: Vec::new(),
+                rows: RowOrder::Concatenated,
+                format: WeightFormat::Native,
+            })
             .expect("the weight is well formed");
         let mut x = cpu.alloc(DType::F32, &[tokens, K]).expect("activations fit");
         let values: Vec<f32> = (0..tokens * K).map(|i| (i % 17) as f32 - 8.0).collect();

@@ -90,6 +90,12 @@ kernel_table! {
         /// f16 product of at most 16 tokens: the weights stream through registers.
         MatmulStreamF16M16(MatmulParams) = "matmul_stream_f16_m16",
     }
+    quantize_fp8 {
+        /// Quantises bf16 rows to e4m3.
+        QuantizeFp8Bf16(QuantizeFp8Params) = "quantize_fp8_bf16",
+        /// Quantises f16 rows to e4m3.
+        QuantizeFp8F16(QuantizeFp8Params) = "quantize_fp8_f16",
+    }
     rms_norm {
         /// RMS norm of bf16 rows.
         RmsNormBf16(RmsNormParams) = "rms_norm_bf16",
@@ -99,6 +105,14 @@ kernel_table! {
         AddRmsNormBf16(AddRmsNormParams) = "add_rms_norm_bf16",
         /// Adds into the f16 residual stream, then norms it.
         AddRmsNormF16(AddRmsNormParams) = "add_rms_norm_f16",
+        /// RMS norm of bf16 rows, quantised to e4m3.
+        RmsNormFp8Bf16(RmsNormFp8Params) = "rms_norm_fp8_bf16",
+        /// RMS norm of f16 rows, quantised to e4m3.
+        RmsNormFp8F16(RmsNormFp8Params) = "rms_norm_fp8_f16",
+        /// Adds into the bf16 residual stream, then norms it, quantised to e4m3.
+        AddRmsNormFp8Bf16(AddRmsNormFp8Params) = "add_rms_norm_fp8_bf16",
+        /// Adds into the f16 residual stream, then norms it, quantised to e4m3.
+        AddRmsNormFp8F16(AddRmsNormFp8Params) = "add_rms_norm_fp8_f16",
     }
     rope_append_kv {
         /// Rotates bf16 queries and keys, and stores keys and values in the cache.

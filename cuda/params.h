@@ -17,6 +17,11 @@ enum Tile {
   VECTOR_ELEMENTS = 8,
   /** 16-byte vectors that a thread of a row kernel (embed and the norms) holds in registers. */
   ROW_VECTORS_PER_THREAD = 4,
+  /** 16-byte vectors that a thread of quantize_fp8 has room for, where a row is wider than 1024
+     threads hold in ROW_VECTORS_PER_THREAD. */
+  QUANTIZE_FP8_VECTORS_PER_THREAD = 8,
+  /** Columns that share a scale, where a token has more than one. */
+  FP8_GROUP_COLUMNS = 128,
   /** Rows of a block of a row kernel where one warp is enough for a row. */
   ROWS_PER_BLOCK = 4,
   /** Threads of a block of silu_and_mul. */
@@ -213,6 +218,89 @@ typedef struct AddRmsNormParams {
   /** Zero. */
   uint32_t padding;
 } AddRmsNormParams;
+
+/** Parameters of `rms_norm_fp8`: `rms_norm`, whose result `quantize_fp8` makes codes and scales of.
+ */
+typedef struct RmsNormFp8Params {
+  /** `[num_tokens, hidden]` in the activation type. */
+  uint64_t x;
+  /** `[hidden]` in the activation type. */
+  uint64_t weight;
+  /** e4m3 `[num_tokens, hidden]`, rows at 8-byte boundaries. */
+  uint64_t codes;
+  /** f32 `[num_tokens, groups]`. */
+  uint64_t scale;
+  /** Elements from one row of `x` to the next. */
+  int64_t x_stride_token;
+  /** Elements from one row of `codes` to the next. */
+  int64_t codes_stride_token;
+  /** Elements from one row of `scale` to the next. */
+  int64_t scale_stride_token;
+  /** Rows. */
+  int32_t num_tokens;
+  /** Elements of a row: a multiple of VECTOR_ELEMENTS. */
+  int32_t hidden;
+  /** Scales of a row: 1, or hidden / FP8_GROUP_COLUMNS, which is then exact. */
+  int32_t groups;
+  /** Added to the mean of squares. */
+  float eps;
+} RmsNormFp8Params;
+
+/** Parameters of `add_rms_norm_fp8`: `add_rms_norm`, whose result `quantize_fp8` makes codes and
+ * scales of. */
+typedef struct AddRmsNormFp8Params {
+  /** `[num_tokens, hidden]` in the activation type. */
+  uint64_t x;
+  /** `[num_tokens, hidden]` in the activation type, read and written. */
+  uint64_t residual;
+  /** `[hidden]` in the activation type. */
+  uint64_t weight;
+  /** e4m3 `[num_tokens, hidden]`, rows at 8-byte boundaries. */
+  uint64_t codes;
+  /** f32 `[num_tokens, groups]`. */
+  uint64_t scale;
+  /** Elements from one row of `x` to the next. */
+  int64_t x_stride_token;
+  /** Elements from one row of `residual` to the next. */
+  int64_t residual_stride_token;
+  /** Elements from one row of `codes` to the next. */
+  int64_t codes_stride_token;
+  /** Elements from one row of `scale` to the next. */
+  int64_t scale_stride_token;
+  /** Rows. */
+  int32_t num_tokens;
+  /** Elements of a row: a multiple of VECTOR_ELEMENTS. */
+  int32_t hidden;
+  /** Scales of a row: 1, or hidden / FP8_GROUP_COLUMNS, which is then exact. */
+  int32_t groups;
+  /** Added to the mean of squares. */
+  float eps;
+} AddRmsNormFp8Params;
+
+/** Parameters of `quantize_fp8`: `scale = absmax(x) / 448` over the columns that share it, 1 where
+ * they are all zero; `codes = e4m3(x / scale)`. */
+typedef struct QuantizeFp8Params {
+  /** `[num_tokens, width]` in the activation type. */
+  uint64_t x;
+  /** e4m3 `[num_tokens, width]`, rows at 8-byte boundaries. */
+  uint64_t codes;
+  /** f32 `[num_tokens, groups]`. */
+  uint64_t scale;
+  /** Elements from one row of `x` to the next. */
+  int64_t x_stride_token;
+  /** Elements from one row of `codes` to the next. */
+  int64_t codes_stride_token;
+  /** Elements from one row of `scale` to the next. */
+  int64_t scale_stride_token;
+  /** Rows. */
+  int32_t num_tokens;
+  /** Elements of a row: a multiple of VECTOR_ELEMENTS. */
+  int32_t width;
+  /** Scales of a row: 1, or width / FP8_GROUP_COLUMNS, which is then exact. */
+  int32_t groups;
+  /** Zero. */
+  uint32_t padding;
+} QuantizeFp8Params;
 
 /** Parameters of `silu_and_mul`: `out = silu(gate) * up`. */
 typedef struct SiluAndMulParams {

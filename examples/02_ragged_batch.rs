@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let checkpoint = Checkpoint::open(folder)?;
     let tokenizer = Tokenizer::load(folder, checkpoint.config())?;
     let options =
-        ModelOptions { max_tokens: 64, max_logits: 2, max_sequences: 2, cache_tokens: 256, page_size: 16 };
+        ModelOptions { max_tokens: 64, max_logits: 2, max_sequences: 2, ..ModelOptions::single(256) };
     let mut model = Model::load(Cpu::<f32>::new(Activations::Exact), &checkpoint, &options, &mut |_| {})?;
 
     let first = model.add_sequence()?;

@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let tokenizer = Tokenizer::load(folder, checkpoint.config())?;
     // Room for two requests at a time, and for 96 tokens: the others wait.
     let options =
-        ModelOptions { max_tokens: 64, max_logits: 2, max_sequences: 2, cache_tokens: 96, page_size: 16 };
+        ModelOptions { max_tokens: 64, max_logits: 2, max_sequences: 2, ..ModelOptions::single(96) };
     let gpu = Gpu::new(&Device::open(DeviceChoice::Auto)?)?;
     let mut model = Model::load(gpu, &checkpoint, &options, &mut |_| {})?;
 

@@ -31,6 +31,8 @@ pub struct Cost {
 
 /// Bytes of an activation's or a weight's element.
 const ELEMENT: u64 = 2;
+/// Bytes of a scale of fp8 activations.
+const SCALE: u64 = 4;
 /// Bytes of the logarithm of a sum.
 const LSE: u64 = 4;
 /// Bytes that memory is read and written in.
@@ -129,6 +131,52 @@ pub fn add_rms_norm(num_tokens: usize, hidden: usize) -> Cost {
 /// Bytes that the blocks of `add_rms_norm` ask for: the weight anew for each row.
 pub fn add_rms_norm_tile(num_tokens: usize, hidden: usize) -> u64 {
     5 * ELEMENT * num_tokens as u64 * hidden as u64
+}
+
+/// `rms_norm_fp8`: [`rms_norm`], compare, divide; writes a byte an element and `groups` scales a token.
+pub fn rms_norm_fp8(num_tokens: usize, hidden: usize, groups: usize) -> Cost {
+    quantized(rms_norm(num_tokens, hidden), num_tokens, hidden, groups)
+}
+
+/// Bytes that the blocks of `rms_norm_fp8` ask for: the weight anew for each row, and scales as for [`quantize_fp8_tile`].
+pub fn rms_norm_fp8_tile(num_tokens: usize, hidden: usize, groups: usize) -> u64 {
+    quantize_fp8_tile(num_tokens, hidden, groups) + ELEMENT * num_tokens as u64 * hidden as u64
+}
+
+/// `add_rms_norm_fp8`: [`add_rms_norm`], compare, divide; writes a byte an element and `groups` scales a token.
+pub fn add_rms_norm_fp8(num_tokens: usize, hidden: usize, groups: usize) -> Cost {
+    quantized(add_rms_norm(num_tokens, hidden), num_tokens, hidden, groups)
+}
+
+/// Bytes that the blocks of `add_rms_norm_fp8` ask for, as for [`rms_norm_fp8_tile`].
+pub fn add_rms_norm_fp8_tile(num_tokens: usize, hidden: usize, groups: usize) -> u64 {
+    rms_norm_fp8_tile(num_tokens, hidden, groups) + 2 * ELEMENT * num_tokens as u64 * hidden as u64
+}
+
+/// An operation that quantises what it would write.
+fn quantized(native: Cost, num_tokens: usize, width: usize, groups: usize) -> Cost {
+    let Cost { flops, written, .. } = quantize_fp8(num_tokens, width, groups);
+    let out = ELEMENT * num_tokens as u64 * width as u64;
+    Cost {
+        flops: native.flops + flops,
+        bytes: native.bytes - out + written,
+        written: native.written - out + written,
+    }
+}
+
+/// `quantize_fp8`: compare, divide; reads x, writes a byte an element and `groups` scales a token.
+pub fn quantize_fp8(num_tokens: usize, width: usize, groups: usize) -> Cost {
+    let tokens = num_tokens as u64;
+    let elements = tokens * width as u64;
+    let written = elements + SCALE * tokens * groups as u64;
+    Cost { flops: 2 * elements, bytes: ELEMENT * elements + written, written }
+}
+
+/// Bytes that the warps of `quantize_fp8` ask of the memory system: the scales in sectors, of which a warp has the columns of
+/// two.
+pub fn quantize_fp8_tile(num_tokens: usize, width: usize, groups: usize) -> u64 {
+    let elements = num_tokens as u64 * width as u64;
+    (ELEMENT + 1) * elements + num_tokens as u64 * groups.div_ceil(2) as u64 * SECTOR
 }
 
 /// `silu_and_mul`: negate, exp, add, divide, multiply; reads gate and up, writes out.

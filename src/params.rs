@@ -7,6 +7,10 @@
 pub const VECTOR_ELEMENTS: Tile = 8;
 #[doc = " 16-byte vectors that a thread of a row kernel (embed and the norms) holds in registers."]
 pub const ROW_VECTORS_PER_THREAD: Tile = 4;
+#[doc = " 16-byte vectors that a thread of quantize_fp8 has room for, where a row is wider than 1024\nthreads hold in ROW_VECTORS_PER_THREAD."]
+pub const QUANTIZE_FP8_VECTORS_PER_THREAD: Tile = 8;
+#[doc = " Columns that share a scale, where a token has more than one."]
+pub const FP8_GROUP_COLUMNS: Tile = 128;
 #[doc = " Rows of a block of a row kernel where one warp is enough for a row."]
 pub const ROWS_PER_BLOCK: Tile = 4;
 #[doc = " Threads of a block of silu_and_mul."]
@@ -263,6 +267,159 @@ const _: () = {
     ["Offset of field: AddRmsNormParams::eps"][::std::mem::offset_of!(AddRmsNormParams, eps) - 64usize];
     ["Offset of field: AddRmsNormParams::padding"]
         [::std::mem::offset_of!(AddRmsNormParams, padding) - 68usize];
+};
+#[doc = " Parameters of `rms_norm_fp8`: `rms_norm`, whose result `quantize_fp8` makes codes and scales of."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct RmsNormFp8Params {
+    #[doc = " `[num_tokens, hidden]` in the activation type."]
+    pub x: u64,
+    #[doc = " `[hidden]` in the activation type."]
+    pub weight: u64,
+    #[doc = " e4m3 `[num_tokens, hidden]`, rows at 8-byte boundaries."]
+    pub codes: u64,
+    #[doc = " f32 `[num_tokens, groups]`."]
+    pub scale: u64,
+    #[doc = " Elements from one row of `x` to the next."]
+    pub x_stride_token: i64,
+    #[doc = " Elements from one row of `codes` to the next."]
+    pub codes_stride_token: i64,
+    #[doc = " Elements from one row of `scale` to the next."]
+    pub scale_stride_token: i64,
+    #[doc = " Rows."]
+    pub num_tokens: i32,
+    #[doc = " Elements of a row: a multiple of VECTOR_ELEMENTS."]
+    pub hidden: i32,
+    #[doc = " Scales of a row: 1, or hidden / FP8_GROUP_COLUMNS, which is then exact."]
+    pub groups: i32,
+    #[doc = " Added to the mean of squares."]
+    pub eps: f32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of RmsNormFp8Params"][::std::mem::size_of::<RmsNormFp8Params>() - 72usize];
+    ["Alignment of RmsNormFp8Params"][::std::mem::align_of::<RmsNormFp8Params>() - 8usize];
+    ["Offset of field: RmsNormFp8Params::x"][::std::mem::offset_of!(RmsNormFp8Params, x) - 0usize];
+    ["Offset of field: RmsNormFp8Params::weight"][::std::mem::offset_of!(RmsNormFp8Params, weight) - 8usize];
+    ["Offset of field: RmsNormFp8Params::codes"][::std::mem::offset_of!(RmsNormFp8Params, codes) - 16usize];
+    ["Offset of field: RmsNormFp8Params::scale"][::std::mem::offset_of!(RmsNormFp8Params, scale) - 24usize];
+    ["Offset of field: RmsNormFp8Params::x_stride_token"]
+        [::std::mem::offset_of!(RmsNormFp8Params, x_stride_token) - 32usize];
+    ["Offset of field: RmsNormFp8Params::codes_stride_token"]
+        [::std::mem::offset_of!(RmsNormFp8Params, codes_stride_token) - 40usize];
+    ["Offset of field: RmsNormFp8Params::scale_stride_token"]
+        [::std::mem::offset_of!(RmsNormFp8Params, scale_stride_token) - 48usize];
+    ["Offset of field: RmsNormFp8Params::num_tokens"]
+        [::std::mem::offset_of!(RmsNormFp8Params, num_tokens) - 56usize];
+    ["Offset of field: RmsNormFp8Params::hidden"][::std::mem::offset_of!(RmsNormFp8Params, hidden) - 60usize];
+    ["Offset of field: RmsNormFp8Params::groups"][::std::mem::offset_of!(RmsNormFp8Params, groups) - 64usize];
+    ["Offset of field: RmsNormFp8Params::eps"][::std::mem::offset_of!(RmsNormFp8Params, eps) - 68usize];
+};
+#[doc = " Parameters of `add_rms_norm_fp8`: `add_rms_norm`, whose result `quantize_fp8` makes codes and\n scales of."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct AddRmsNormFp8Params {
+    #[doc = " `[num_tokens, hidden]` in the activation type."]
+    pub x: u64,
+    #[doc = " `[num_tokens, hidden]` in the activation type, read and written."]
+    pub residual: u64,
+    #[doc = " `[hidden]` in the activation type."]
+    pub weight: u64,
+    #[doc = " e4m3 `[num_tokens, hidden]`, rows at 8-byte boundaries."]
+    pub codes: u64,
+    #[doc = " f32 `[num_tokens, groups]`."]
+    pub scale: u64,
+    #[doc = " Elements from one row of `x` to the next."]
+    pub x_stride_token: i64,
+    #[doc = " Elements from one row of `residual` to the next."]
+    pub residual_stride_token: i64,
+    #[doc = " Elements from one row of `codes` to the next."]
+    pub codes_stride_token: i64,
+    #[doc = " Elements from one row of `scale` to the next."]
+    pub scale_stride_token: i64,
+    #[doc = " Rows."]
+    pub num_tokens: i32,
+    #[doc = " Elements of a row: a multiple of VECTOR_ELEMENTS."]
+    pub hidden: i32,
+    #[doc = " Scales of a row: 1, or hidden / FP8_GROUP_COLUMNS, which is then exact."]
+    pub groups: i32,
+    #[doc = " Added to the mean of squares."]
+    pub eps: f32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of AddRmsNormFp8Params"][::std::mem::size_of::<AddRmsNormFp8Params>() - 88usize];
+    ["Alignment of AddRmsNormFp8Params"][::std::mem::align_of::<AddRmsNormFp8Params>() - 8usize];
+    ["Offset of field: AddRmsNormFp8Params::x"][::std::mem::offset_of!(AddRmsNormFp8Params, x) - 0usize];
+    ["Offset of field: AddRmsNormFp8Params::residual"]
+        [::std::mem::offset_of!(AddRmsNormFp8Params, residual) - 8usize];
+    ["Offset of field: AddRmsNormFp8Params::weight"]
+        [::std::mem::offset_of!(AddRmsNormFp8Params, weight) - 16usize];
+    ["Offset of field: AddRmsNormFp8Params::codes"]
+        [::std::mem::offset_of!(AddRmsNormFp8Params, codes) - 24usize];
+    ["Offset of field: AddRmsNormFp8Params::scale"]
+        [::std::mem::offset_of!(AddRmsNormFp8Params, scale) - 32usize];
+    ["Offset of field: AddRmsNormFp8Params::x_stride_token"]
+        [::std::mem::offset_of!(AddRmsNormFp8Params, x_stride_token) - 40usize];
+    ["Offset of field: AddRmsNormFp8Params::residual_stride_token"]
+        [::std::mem::offset_of!(AddRmsNormFp8Params, residual_stride_token) - 48usize];
+    ["Offset of field: AddRmsNormFp8Params::codes_stride_token"]
+        [::std::mem::offset_of!(AddRmsNormFp8Params, codes_stride_token) - 56usize];
+    ["Offset of field: AddRmsNormFp8Params::scale_stride_token"]
+        [::std::mem::offset_of!(AddRmsNormFp8Params, scale_stride_token) - 64usize];
+    ["Offset of field: AddRmsNormFp8Params::num_tokens"]
+        [::std::mem::offset_of!(AddRmsNormFp8Params, num_tokens) - 72usize];
+    ["Offset of field: AddRmsNormFp8Params::hidden"]
+        [::std::mem::offset_of!(AddRmsNormFp8Params, hidden) - 76usize];
+    ["Offset of field: AddRmsNormFp8Params::groups"]
+        [::std::mem::offset_of!(AddRmsNormFp8Params, groups) - 80usize];
+    ["Offset of field: AddRmsNormFp8Params::eps"][::std::mem::offset_of!(AddRmsNormFp8Params, eps) - 84usize];
+};
+#[doc = " Parameters of `quantize_fp8`: `scale = absmax(x) / 448` over the columns that share it, 1 where\n they are all zero; `codes = e4m3(x / scale)`."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct QuantizeFp8Params {
+    #[doc = " `[num_tokens, width]` in the activation type."]
+    pub x: u64,
+    #[doc = " e4m3 `[num_tokens, width]`, rows at 8-byte boundaries."]
+    pub codes: u64,
+    #[doc = " f32 `[num_tokens, groups]`."]
+    pub scale: u64,
+    #[doc = " Elements from one row of `x` to the next."]
+    pub x_stride_token: i64,
+    #[doc = " Elements from one row of `codes` to the next."]
+    pub codes_stride_token: i64,
+    #[doc = " Elements from one row of `scale` to the next."]
+    pub scale_stride_token: i64,
+    #[doc = " Rows."]
+    pub num_tokens: i32,
+    #[doc = " Elements of a row: a multiple of VECTOR_ELEMENTS."]
+    pub width: i32,
+    #[doc = " Scales of a row: 1, or width / FP8_GROUP_COLUMNS, which is then exact."]
+    pub groups: i32,
+    #[doc = " Zero."]
+    pub padding: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of QuantizeFp8Params"][::std::mem::size_of::<QuantizeFp8Params>() - 64usize];
+    ["Alignment of QuantizeFp8Params"][::std::mem::align_of::<QuantizeFp8Params>() - 8usize];
+    ["Offset of field: QuantizeFp8Params::x"][::std::mem::offset_of!(QuantizeFp8Params, x) - 0usize];
+    ["Offset of field: QuantizeFp8Params::codes"][::std::mem::offset_of!(QuantizeFp8Params, codes) - 8usize];
+    ["Offset of field: QuantizeFp8Params::scale"][::std::mem::offset_of!(QuantizeFp8Params, scale) - 16usize];
+    ["Offset of field: QuantizeFp8Params::x_stride_token"]
+        [::std::mem::offset_of!(QuantizeFp8Params, x_stride_token) - 24usize];
+    ["Offset of field: QuantizeFp8Params::codes_stride_token"]
+        [::std::mem::offset_of!(QuantizeFp8Params, codes_stride_token) - 32usize];
+    ["Offset of field: QuantizeFp8Params::scale_stride_token"]
+        [::std::mem::offset_of!(QuantizeFp8Params, scale_stride_token) - 40usize];
+    ["Offset of field: QuantizeFp8Params::num_tokens"]
+        [::std::mem::offset_of!(QuantizeFp8Params, num_tokens) - 48usize];
+    ["Offset of field: QuantizeFp8Params::width"][::std::mem::offset_of!(QuantizeFp8Params, width) - 52usize];
+    ["Offset of field: QuantizeFp8Params::groups"]
+        [::std::mem::offset_of!(QuantizeFp8Params, groups) - 56usize];
+    ["Offset of field: QuantizeFp8Params::padding"]
+        [::std::mem::offset_of!(QuantizeFp8Params, padding) - 60usize];
 };
 #[doc = " Parameters of `silu_and_mul`: `out = silu(gate) * up`."]
 #[repr(C)]

@@ -139,6 +139,53 @@ fn errors_name_the_option_or_the_file() {
 }
 
 #[test]
+fn weights_and_cache_are_held_as_asked() {
+    let out = TempDir::new();
+    let file = out.path().join("logits.safetensors");
+    let of = |more: &[&str]| {
+        let arguments =
+            ["logits", "--model", "assets/demo-model", "--tokens", "1,2,3,4", "--device", "cpu", "--out"];
+        let output = run(&[&arguments[..], &[file.to_str().unwrap()], more].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        std::fs::read(&file).unwrap()
+    };
+    let all = [
+        of(&[]),
+        of(&["--weights", "int4"]),
+        of(&["--weights", "fp8"]),
+        of(&["--kv-cache", "fp8"]),
+        of(&["--weights", "fp8", "--kv-cache", "fp8"]),
+    ];
+    assert!(all[0] == of(&["--weights", "native", "--kv-cache", "native"]));
+    for (i, a) in all.iter().enumerate() {
+        assert!(all[..i].iter().all(|b| a != b && a.len() == b.len()), "mode {i} is another");
+    }
+    let text = generate(&["--prompt", "Once", "--weights", "int4", "--kv-cache", "fp8", "--max-tokens", "8"]);
+    assert!(text.status.success() && !stdout(&text).is_empty(), "{}", stderr(&text));
+    let wrong =
+        ["logits", "--model", "tests/golden/odd-vocab", "--tokens", "1", "--weights", "int4", "--out"];
+    fails(
+        &[&wrong[..], &[file.to_str().unwrap()]].concat(),
+        &["model.layers.0.self_attn.q_proj.weight", "a multiple of 128"],
+    );
+}
+
+/// Before anything is read: there are no kernels for it.
+#[cfg(feature = "sim")]
+#[test]
+fn what_no_kernel_reads_is_refused() {
+    let demo = [&DEMO[..3], &["--prompt", "x", "--device", "sim"]].concat();
+    for (option, value, what) in [
+        ("--weights", "int4", "weights in int4 on a GPU is not supported"),
+        ("--weights", "fp8", "weights in fp8 on a GPU is not supported"),
+        ("--kv-cache", "fp8", "an fp8 KV cache on a GPU is not supported"),
+    ] {
+        fails(&[&demo[..], &[option, value]].concat(), &[what, "no kernel for it yet"]);
+    }
+    fails(&["bench", "decode", "--weights", "int4"], &["--weights int4", "no CUDA kernel"]);
+}
+
+#[test]
 fn a_prompt_beyond_the_context_is_refused() {
     let prompt = "word ".repeat(3000);
     fails(
@@ -332,7 +379,7 @@ fn check_says_of_every_operation_what_came_of_it() {
     assert!(cases.lines().all(|line| line.contains(" gather_rows ")), "{cases}");
     fails(
         &["check", "--device", "sim", "attention"],
-        &["OP: expected embed, rms_norm, add_rms_norm, silu_and_mul, ", ", got attention"],
+        &["OP: expected embed, rms_norm, add_rms_norm, quantize_fp8, rms_norm_fp8, ", ", got attention"],
     );
     fails(&["check", "--device", "sim", "--full"], &["--full: the models' full sizes need a GPU"]);
     fails(

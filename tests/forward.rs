@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use llama_kernels::Error;
+use llama_kernels::backend::{CacheFormat, WeightFormat};
 use llama_kernels::model::batch::{Logits, SequenceInput};
 use llama_kernels::model::checkpoint::Checkpoint;
 use llama_kernels::model::forward::{Model, ModelOptions};
@@ -25,8 +26,15 @@ fn load(model: &str, options: &ModelOptions) -> CpuModel {
 }
 
 const SMALL: &str = "tests/golden/llama3-gqa";
-const OPTIONS: ModelOptions =
-    ModelOptions { max_tokens: 64, max_logits: 64, max_sequences: 3, cache_tokens: 160, page_size: 16 };
+const OPTIONS: ModelOptions = ModelOptions {
+    max_tokens: 64,
+    max_logits: 64,
+    max_sequences: 3,
+    cache_tokens: 160,
+    page_size: 16,
+    weights: WeightFormat::Native,
+    kv_cache: CacheFormat::Native,
+};
 
 fn tokens(n: usize, seed: u32) -> Vec<u32> {
     (0..n as u32).map(|i| (i * 37 + seed * 11 + 5) % 96).collect()

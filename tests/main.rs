@@ -24,6 +24,8 @@ mod gpu_forward;
 #[cfg(feature = "model")]
 mod model;
 #[cfg(feature = "model")]
+mod quantized;
+#[cfg(feature = "model")]
 mod random_model;
 #[cfg(feature = "model")]
 mod readers;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use llama_kernels::Error;
-use llama_kernels::backend::Backend;
+use llama_kernels::backend::{Backend, CacheFormat, WeightFormat};
 use llama_kernels::model::batch::{Logits, SequenceInput};
 use llama_kernels::model::checkpoint::Checkpoint;
 use llama_kernels::model::config::Config;
@@ -14,8 +14,15 @@ use llama_kernels::tensor::DType;
 
 use crate::common::golden::path;
 
-const OPTIONS: ModelOptions =
-    ModelOptions { max_tokens: 64, max_logits: 64, max_sequences: 3, cache_tokens: 160, page_size: 16 };
+const OPTIONS: ModelOptions = ModelOptions {
+    max_tokens: 64,
+    max_logits: 64,
+    max_sequences: 3,
+    cache_tokens: 160,
+    page_size: 16,
+    weights: WeightFormat::Native,
+    kv_cache: CacheFormat::Native,
+};
 
 /// Heads of 64, as the kernels have them.
 fn demo() -> Config {

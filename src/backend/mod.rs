@@ -21,7 +21,7 @@ use crate::tensor::{DType, HostTensor, Tensor, View, ViewMut};
 
 #[cfg(feature = "kernels")]
 pub use gpu::{CHECK_DATA_VARIABLE, Gpu, GpuOptions, GpuWeight};
-pub use weight::{RowOrder, WeightSource};
+pub use weight::{CacheFormat, RowOrder, WeightFormat, WeightSource};
 pub(crate) use weight::{WeightShape, check_bytes};
 
 /// A sequence that brings at most this many tokens to a step (one, or speculative ones) is a decode: its attention reads the
@@ -178,7 +178,7 @@ pub struct QuantizeFp8<'a, T> {
 pub struct Matmul<'a, T, W> {
     /// `[M, K]`.
     pub x: Activation<'a, T>,
-    /// `[N, K]` with its bias.
+    /// `[N, K]` with its bias. One in [`WeightFormat::Fp8`] takes fp8 activations with one scale a token.
     pub weight: &'a W,
     /// What follows the sum.
     pub epilogue: Epilogue,
@@ -293,6 +293,10 @@ pub trait Backend: Sized {
     /// KV cache. [`Error::Unsupported`](crate::Error::Unsupported) for a model that this device does not run, before any
     /// weight is read.
     fn prepare(&mut self, dims: &ModelDims, checkpoint: DType) -> Result<DType>;
+
+    /// [`Error::Unsupported`](crate::Error::Unsupported) where the device cannot hold linear weights or a cache in this
+    /// form; asked before any weight is read.
+    fn check_formats(&self, weights: WeightFormat, cache: CacheFormat) -> Result<()>;
 
     /// Told once, after [`Backend::prepare`] and before the first step: no step exceeds `bounds`. Workspaces are allocated
     /// here.

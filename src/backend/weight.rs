@@ -1,5 +1,8 @@
 //! Linear weights as a checkpoint holds them, before a device orders them for its matmul.
 
+use std::fmt;
+
+use crate::quant::int4::GroupSize;
 use crate::tensor::{DType, HostTensor};
 use crate::{Error, Result};
 
@@ -14,6 +17,73 @@ pub enum RowOrder {
     GateUp,
 }
 
+/// What a device makes of a linear weight when it loads it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WeightFormat {
+    /// Floats: the checkpoint's, or what the device computes in.
+    #[default]
+    Native,
+    /// 4-bit codes by [`Int4::quantize`](crate::quant::int4::Int4::quantize), symmetric, with scales in the checkpoint's
+    /// 16-bit type (bf16 where it has none). The matmul multiplies what they stand for in that type.
+    Int4 {
+        /// Columns that share a scale.
+        group_size: GroupSize,
+    },
+    /// e4m3 with a scale for each row by [`Fp8Rows::quantize`](crate::quant::fp8_rows::Fp8Rows::quantize). The matmul takes
+    /// [`Activation::Fp8`](super::Activation::Fp8) with one scale a token:
+    /// `y[m,n] = epilogue(sum_k xq[m,k] * wq[n,k] * xs[m] * ws[n] + bias[n])`, the codes multiplied and added first, then `xs`,
+    /// then `ws`.
+    Fp8,
+}
+
+impl WeightFormat {
+    /// Bytes of a weight `[n, k]` without its bias; `dtype` is the type that it has natively. `None` from 2^64 on.
+    #[cfg(feature = "model")]
+    pub(crate) fn bytes(self, n: usize, k: usize, dtype: DType) -> Option<u64> {
+        let (rows, elements) = (n as u64, (n as u64).checked_mul(k as u64)?);
+        match self {
+            WeightFormat::Native => elements.checked_mul(dtype.size() as u64),
+            WeightFormat::Int4 { group_size } => {
+                let scales = rows.checked_mul(k.div_ceil(group_size.columns(k).max(1)) as u64)?;
+                (elements / 2).checked_add(scales.checked_mul(2)?)
+            }
+            WeightFormat::Fp8 => elements.checked_add(rows.checked_mul(4)?),
+        }
+    }
+}
+
+impl fmt::Display for WeightFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            WeightFormat::Native => "native",
+            WeightFormat::Int4 { .. } => "int4",
+            WeightFormat::Fp8 => "fp8",
+        })
+    }
+}
+
+/// How keys and values are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CacheFormat {
+    /// In the type of the activations.
+    #[default]
+    Native,
+    /// In e4m3, each number rounded to the nearest code: the scale is 1. Beyond ±448 they saturate.
+    Fp8,
+}
+
+impl CacheFormat {
+    /// Element type of a cache beside activations of type `activations`.
+    pub fn dtype(self, activations: DType) -> DType {
+        match self {
+            CacheFormat::Native => activations,
+            CacheFormat::Fp8 => DType::F8E4M3,
+        }
+    }
+}
+
 /// A linear weight as the checkpoint holds it: parts of shape `[n_i, k]` that are multiplied as one.
 #[derive(Clone, Debug)]
 pub struct WeightSource {
@@ -23,6 +93,8 @@ pub struct WeightSource {
     pub biases: Vec<HostTensor>,
     /// How the parts are combined.
     pub rows: RowOrder,
+    /// What the device makes of them.
+    pub format: WeightFormat,
 }
 
 /// What the parts of a [`WeightSource`] have in common.

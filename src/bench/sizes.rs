@@ -1,9 +1,9 @@
 //! Works from the sizes that [`Work::sizes`] says of them: files name them so.
 
 use super::{
-    AddRmsNorm, Attention, AttentionCombine, Embed, GatherRows, H200, Matmul, RmsNorm, RopeAppendKv, Row,
-    Sample, SiluAndMul, Work, attention, attention_combine, embed, gather_rows, matmul, norm, rope_append_kv,
-    sample, silu_and_mul,
+    AddRmsNorm, AddRmsNormFp8, Attention, AttentionCombine, Embed, GatherRows, H200, Matmul, QuantizeFp8,
+    RmsNorm, RmsNormFp8, RopeAppendKv, Row, Sample, SiluAndMul, Work, attention, attention_combine, embed,
+    gather_rows, matmul, norm, norm_fp8, quantize_fp8, rope_append_kv, sample, silu_and_mul,
 };
 use crate::backend::ModelDims;
 use crate::tensor::DType;
@@ -27,7 +27,7 @@ pub(super) struct Operation {
 }
 
 /// All of them, in the order in which they are timed.
-pub(super) const OPERATIONS: [Operation; 11] = [
+pub(super) const OPERATIONS: [Operation; 14] = [
     Operation { op: "embed", names: &["tokens", "hidden", "vocab"], rows: embed::rows, make: Embed::of },
     Operation { op: "rms_norm", names: &["tokens", "hidden"], rows: norm::rms_norm_rows, make: RmsNorm::of },
     Operation {
@@ -35,6 +35,24 @@ pub(super) const OPERATIONS: [Operation; 11] = [
         names: &["tokens", "hidden"],
         rows: norm::add_rms_norm_rows,
         make: AddRmsNorm::of,
+    },
+    Operation {
+        op: "quantize_fp8",
+        names: &["tokens", "width", "groups"],
+        rows: quantize_fp8::rows,
+        make: QuantizeFp8::of,
+    },
+    Operation {
+        op: "rms_norm_fp8",
+        names: &["tokens", "hidden", "groups"],
+        rows: norm_fp8::rms_norm_rows,
+        make: RmsNormFp8::of,
+    },
+    Operation {
+        op: "add_rms_norm_fp8",
+        names: &["tokens", "hidden", "groups"],
+        rows: norm_fp8::add_rms_norm_rows,
+        make: AddRmsNormFp8::of,
     },
     Operation {
         op: "silu_and_mul",
@@ -305,6 +323,11 @@ mod tests {
                 "gather_rows",
                 &[("rows", 9), ("hidden", 64), ("tokens", 8)],
                 "gather_rows: rows: expected at most 8, got 9",
+            ),
+            (
+                "quantize_fp8",
+                &[("tokens", 1), ("width", 256), ("groups", 3)],
+                "quantize_fp8: groups: expected 1 or 2, got 3",
             ),
             ("sample", &[("rows", 1), ("vocab", BIG)], "sample: vocab_size: expected at most "),
             (

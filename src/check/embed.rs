@@ -4,7 +4,7 @@ use super::Case;
 use super::memory::Operand;
 use super::problem::{Expected, Outcome, Problem};
 use super::values::{ACTIVATIONS, Rng, bytes, cpu, encode, tensor};
-use crate::backend::{self, Backend, RowOrder, WeightSource};
+use crate::backend::{self, Backend, RowOrder, WeightFormat, WeightSource};
 use crate::params::DEVICE_ERROR_TOKEN_ID;
 use crate::reference::Cpu;
 use crate::tensor::{Bytes, DType, HostTensor};
@@ -174,6 +174,7 @@ fn reference(dtype: DType, table: &[u8], hidden: usize, ids: impl Iterator<Item 
         parts: vec![part],
         biases: Vec::new(),
         rows: RowOrder::Concatenated,
+        format: WeightFormat::Native,
     })?;
     let ids = tensor(DType::I32, &[ids.len()], &ids)?;
     let mut out = cpu.alloc(dtype, &[ids.shape()[0], hidden])?;

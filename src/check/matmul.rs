@@ -5,7 +5,9 @@ use super::memory::Operand;
 use super::problem::{Expected, Outcome, Problem};
 use super::values::{ACTIVATIONS, Rng, bytes, cpu, decode, encode, spread, tensor};
 use crate::Result;
-use crate::backend::{self, Activation, ActivationMut, Backend, Epilogue, RowOrder, WeightSource};
+use crate::backend::{
+    self, Activation, ActivationMut, Backend, Epilogue, RowOrder, WeightFormat, WeightSource,
+};
 use crate::ops::{self, Matmul};
 use crate::params::MATMUL_SWIGLU_BLOCK;
 use crate::plan::{self, Limits, MatmulShape};
@@ -292,6 +294,7 @@ impl Values {
                 Epilogue::None => RowOrder::Concatenated,
                 Epilogue::SwiGlu => RowOrder::GateUp,
             },
+            format: WeightFormat::Native,
         })?;
         let x = tensor(dtype, &[shape.m, k], &self.x)?;
         let mut result = cpu.alloc(out, &[shape.m, shape.out_width()])?;

@@ -16,6 +16,7 @@ mod matmul;
 mod memory;
 mod norm;
 mod problem;
+mod quantize_fp8;
 mod rope_append_kv;
 mod sample;
 mod silu_and_mul;
@@ -172,6 +173,8 @@ pub fn cases() -> Vec<Case> {
     let operations = [
         embed::cases(),
         norm::cases(),
+        quantize_fp8::cases(),
+        norm::fp8_cases(),
         silu_and_mul::cases(),
         rope_append_kv::cases(),
         gather_rows::cases(),
@@ -192,6 +195,8 @@ pub fn model_cases() -> Vec<Case> {
     let operations = [
         embed::model_cases(),
         norm::model_cases(),
+        quantize_fp8::model_cases(),
+        norm::fp8_model_cases(),
         silu_and_mul::model_cases(),
         rope_append_kv::model_cases(),
         gather_rows::model_cases(),

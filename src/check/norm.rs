@@ -1,4 +1,5 @@
-//! Cases of `rms_norm` and `add_rms_norm`.
+//! Cases of `rms_norm` and `add_rms_norm`, and of both with fp8 outputs: those are launched beside the two operations that they
+//! are made of, and must give the same bits.
 
 use super::Case;
 use super::memory::Operand;
@@ -6,6 +7,7 @@ use super::problem::{Call, Expected, Outcome, Problem};
 use super::values::{ACTIVATIONS, Rng, bytes, cpu, decode, encode, tensor};
 use crate::backend::{self, ActivationMut, Backend};
 use crate::ops;
+use crate::params::FP8_GROUP_COLUMNS;
 use crate::reference::Real;
 use crate::tensor::DType;
 use crate::{Error, Result, plan};
@@ -64,6 +66,8 @@ enum Kind {
 #[derive(Clone, Copy)]
 struct Norm {
     add: bool,
+    /// Scales of a row of fp8 outputs.
+    fp8: Option<usize>,
     dtype: DType,
     shape: [usize; 2],
     kind: Kind,
@@ -73,7 +77,7 @@ pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for add in [false, true] {
         for dtype in ACTIVATIONS {
-            let mut case = |shape, kind| cases.push(Norm { add, dtype, shape, kind }.case());
+            let mut case = |shape, kind| cases.push(Norm { add, fp8: None, dtype, shape, kind }.case());
             for shape in SHAPES {
                 case(shape, Kind::Plain);
             }
@@ -98,18 +102,65 @@ pub(super) fn cases() -> Vec<Case> {
     cases
 }
 
+/// Cases of `rms_norm_fp8` and `add_rms_norm_fp8`.
+pub(super) fn fp8_cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for add in [false, true] {
+        for dtype in ACTIVATIONS {
+            let mut both = |shape: [usize; 2], kind| {
+                let columns = FP8_GROUP_COLUMNS as usize;
+                let per_group =
+                    (shape[1].is_multiple_of(columns) && shape[1] > columns).then_some(shape[1] / columns);
+                let groups = [Some(1), per_group].into_iter().flatten();
+                cases.extend(groups.map(|groups| Norm { add, fp8: Some(groups), dtype, shape, kind }.case()));
+            };
+            for shape in SHAPES {
+                both(shape, Kind::Plain);
+            }
+            for shape in [[3, 8], [5, 120], [4, 1152], [3, 4096]] {
+                both(shape, Kind::Strided);
+            }
+            both([2, 256], Kind::Far);
+            for shape in [[7, 248], [7, 384], [5, 2048]] {
+                both(shape, Kind::NotFinite);
+                both(shape, Kind::Wide);
+                both(shape, Kind::Exact);
+            }
+            let residual = add.then_some("residual");
+            for operand in ["x", "weight", "codes", "scale"].into_iter().chain(residual) {
+                both([3, 256], Kind::Misaligned(operand));
+            }
+        }
+    }
+    cases
+}
+
+/// Prompts of the models' widths.
+pub(super) fn fp8_model_cases() -> Vec<Case> {
+    let shapes = [(DType::BF16, [8192, 4096], 1), (DType::F16, [4096, 8192], 64)];
+    let cases = shapes.into_iter().flat_map(|(dtype, shape, groups)| {
+        [false, true].map(|add| Norm { add, fp8: Some(groups), dtype, shape, kind: Kind::Plain }.case())
+    });
+    cases.collect()
+}
+
 /// Prompts of the models' widths.
 pub(super) fn model_cases() -> Vec<Case> {
     let shapes = [(DType::BF16, [8192, 4096]), (DType::F16, [8192, 8192]), (DType::BF16, [256, 16_384])];
     let cases = shapes.into_iter().flat_map(|(dtype, shape)| {
-        [false, true].map(|add| Norm { add, dtype, shape, kind: Kind::Plain }.case())
+        [false, true].map(|add| Norm { add, fp8: None, dtype, shape, kind: Kind::Plain }.case())
     });
     cases.collect()
 }
 
 impl Norm {
     fn op(self) -> &'static str {
-        if self.add { "add_rms_norm" } else { "rms_norm" }
+        match (self.add, self.fp8) {
+            (false, None) => "rms_norm",
+            (true, None) => "add_rms_norm",
+            (false, Some(_)) => "rms_norm_fp8",
+            (true, Some(_)) => "add_rms_norm_fp8",
+        }
     }
 
     fn case(self) -> Case {
@@ -123,7 +174,9 @@ impl Norm {
             Kind::Exact => " exact".into(),
             Kind::Misaligned(operand) => format!(" {operand} misaligned"),
         };
-        Case::new(self.op(), format!("{} {:?}{what}", self.dtype, self.shape), move || self.problem())
+        let groups = self.fp8.map_or(String::new(), |groups| format!(" scales {groups}"));
+        let name = format!("{} {:?}{groups}{what}", self.dtype, self.shape);
+        Case::new(self.op(), name, move || self.problem())
     }
 
     fn eps(self) -> f32 {
@@ -166,7 +219,7 @@ impl Norm {
     }
 
     fn problem(self) -> Result<Problem> {
-        let Norm { add, dtype, shape, kind } = self;
+        let Norm { add, fp8, dtype, shape, kind } = self;
         let [x, residual, weight] = self.values();
         let (reference_out, _) = self.reference::<f64>(DType::F64, &x, &residual, &weight)?;
         let (naive_out, naive_residual) = self.reference::<f32>(dtype, &x, &residual, &weight)?;
@@ -176,7 +229,7 @@ impl Norm {
             // The norm is of the rounded sum: the reference starts from there.
             let reference = if add {
                 let sum = decode(dtype, &naive_residual);
-                Norm { add: false, ..self }.reference::<f64>(DType::F64, &sum, &[], &weight)?.0
+                Norm { add: false, fp8: None, ..self }.reference::<f64>(DType::F64, &sum, &[], &weight)?.0
             } else {
                 reference_out
             };
@@ -197,6 +250,18 @@ impl Norm {
             // One addition is exact up to its rounding.
             let sum = Expected::Numbers(naive_residual);
             operands.push(Operand::updated("residual", dtype, &shape, content(&residual), sum));
+            if fp8.is_some() {
+                let same = Expected::Same("residual");
+                operands.push(Operand::updated("residual apart", dtype, &shape, content(&residual), same));
+            }
+        }
+        if let Some(groups) = fp8 {
+            for (name, other) in [("codes", "codes apart"), ("codes apart", "codes")] {
+                operands.push(Operand::output(name, DType::F8E4M3, &shape, Expected::Same(other)));
+            }
+            for (name, other) in [("scale", "scale apart"), ("scale apart", "scale")] {
+                operands.push(Operand::output(name, DType::F32, &[shape[0], groups], Expected::Same(other)));
+            }
         }
         let operands = operands
             .into_iter()
@@ -204,15 +269,16 @@ impl Norm {
             .map(|(i, operand)| match kind {
                 Kind::Strided if operand.name != "weight" => operand.with_gap(8 * (i + 1)),
                 Kind::Far if operand.name != "weight" => operand.with_gap(FAR),
-                Kind::Misaligned(name) if name == operand.name => operand.misplaced(dtype.size()),
+                Kind::Misaligned(name) if name == operand.name => operand.misplaced(2),
                 _ => operand,
             })
             .collect();
         let outcome = match kind {
             Kind::Misaligned(operand) => Outcome::Refuses(operand),
-            _ => Outcome::Launches(u64::from(shape[0] > 0)),
+            _ => Outcome::Launches(u64::from(shape[0] > 0) * if fp8.is_some() { 3 } else { 1 }),
         };
-        Ok(Problem { operands, call: self.call(in_place), outcome })
+        let call = if fp8.is_some() { self.fp8_call() } else { self.call(in_place) };
+        Ok(Problem { operands, call, outcome })
     }
 
     fn call(self, in_place: bool) -> Call {
@@ -228,6 +294,34 @@ impl Norm {
         Box::new(move |stream, memory| {
             let (x, weight, out) = (memory.read("x")?, memory.read("weight")?, memory.write(out)?);
             ops::rms_norm(stream, &ops::RmsNorm { x, weight, eps, out })
+        })
+    }
+
+    /// The operation, then the two that it is made of on outputs of their own.
+    fn fp8_call(self) -> Call {
+        let (add, eps) = (self.add, self.eps());
+        Box::new(move |stream, memory| {
+            let read = |name| memory.read(name);
+            let out = |codes, scale| -> Result<ops::Fp8Mut<'_>> {
+                Ok(ops::Fp8Mut { codes: memory.write(codes)?, scale: memory.write(scale)? })
+            };
+            let (x, weight, out_fp8) = (read("x")?, read("weight")?, out("codes", "scale")?);
+            if add {
+                let residual = memory.write("residual")?;
+                ops::add_rms_norm_fp8(
+                    stream,
+                    &ops::AddRmsNormFp8 { x, residual, weight, eps, out: out_fp8 },
+                )?;
+                let (x, weight, residual) = (read("x")?, read("weight")?, memory.write("residual apart")?);
+                let out = memory.write("out")?;
+                ops::add_rms_norm(stream, &ops::AddRmsNorm { x, residual, weight, eps, out })?;
+            } else {
+                ops::rms_norm_fp8(stream, &ops::RmsNormFp8 { x, weight, eps, out: out_fp8 })?;
+                let (x, weight, out) = (read("x")?, read("weight")?, memory.write("out")?);
+                ops::rms_norm(stream, &ops::RmsNorm { x, weight, eps, out })?;
+            }
+            let out = out("codes apart", "scale apart")?;
+            ops::quantize_fp8(stream, &ops::QuantizeFp8 { x: read("out")?, out })
         })
     }
 

@@ -15,6 +15,8 @@ use crate::{Error, Result};
 pub(super) enum Expected {
     /// These bytes.
     Bits(Vec<u8>),
+    /// The bytes of another operand that is written.
+    Same(&'static str),
     /// The numbers of these bytes: of NaN there is one kind.
     Numbers(Vec<u8>),
     /// These numbers, by the rule of [`compare::elementwise`].
@@ -136,7 +138,7 @@ impl Problem {
     pub(super) fn judge(&self, results: &[Vec<u8>]) -> Result<Option<Worst>, Failure> {
         let written = self.operands.iter().filter_map(|operand| Some((operand, operand.expected.as_ref()?)));
         let mut worst: Option<Worst> = None;
-        for ((operand, expected), result) in written.zip(results) {
+        for ((operand, expected), result) in written.clone().zip(results) {
             let wrong =
                 |difference: &dyn fmt::Display| Failure::Wrong(format!("{}: {difference}", operand.name));
             let (dtype, width) = (operand.dtype, operand.width());
@@ -150,6 +152,13 @@ impl Problem {
             match expected {
                 Expected::Bits(bytes) => {
                     compare::bitwise(result, bytes, dtype, width).map_err(|error| wrong(&error))?;
+                }
+                Expected::Same(name) => {
+                    let mut others = written.clone().zip(results);
+                    let Some((_, other)) = others.find(|((operand, _), _)| operand.name == *name) else {
+                        return Err(wrong(&format!("{name} is not written")));
+                    };
+                    compare::bitwise(result, other, dtype, width).map_err(|error| wrong(&error))?;
                 }
                 Expected::Numbers(bytes) => {
                     compare::bitwise(&one_nan(dtype, result), &one_nan(dtype, bytes), dtype, width)

@@ -34,8 +34,8 @@ struct Step {
 }
 
 impl<B: Backend> Run<B> {
-    fn new(backend: B, checkpoint: &Checkpoint, tokens: usize) -> Result<Self> {
-        let mut model = Model::load(backend, checkpoint, &ModelOptions::single(tokens), &mut |_| {})?;
+    fn new(backend: B, checkpoint: &Checkpoint, options: &ModelOptions) -> Result<Self> {
+        let mut model = Model::load(backend, checkpoint, options, &mut |_| {})?;
         let sequence = model.add_sequence()?;
         Ok(Run { model, sequence, tokens: Vec::new() })
     }
@@ -147,12 +147,14 @@ impl Job for Compare<'_> {
         }
         interrupt::install();
         let work = Work::begin();
-        let cpu = |activations| Run::new(Cpu::<f32>::new(activations), checkpoint, total);
+        // All in the same formats: what a quantiser loses is no difference between devices.
+        let options = model.options(ModelOptions::single(total));
+        let cpu = |activations| Run::new(Cpu::<f32>::new(activations), checkpoint, &options);
         let mut exact = cpu(Activations::Exact)?;
         // The reference does not round an f32 checkpoint to what a GPU makes of it.
         let in_16_bits = checkpoint.dtype() != DType::F32;
         let mut rounded = in_16_bits.then(|| cpu(Activations::AsCheckpoint)).transpose()?;
-        let mut device = Run::new(backend, checkpoint, total)?;
+        let mut device = Run::new(backend, checkpoint, &options)?;
 
         let mut agreement = Agreement::default();
         let mut input = prompt;

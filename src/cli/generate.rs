@@ -54,14 +54,14 @@ impl Job for Generate<'_> {
                     return Err(Error::ContextTooLong { tokens: prompt.len(), context }.into());
                 }
                 let tokens = context.min(prompt.len().saturating_add(options.max_tokens));
-                let mut model = load(backend, checkpoint, tokens)?;
+                let mut model = load(backend, checkpoint, args, tokens)?;
                 let mut session = Session::new(&mut model)?;
                 let generation = answer(&mut session, &mut model, &tokenizer, &prompt, &options, args.json)?;
                 report(&generation, &options, args.json, model.backend())
             }
             (None, _) => {
                 let tokens = args.context.unwrap_or(CONVERSATION).min(checkpoint.config().context);
-                let model = load(backend, checkpoint, tokens)?;
+                let model = load(backend, checkpoint, args, tokens)?;
                 converse(model, &tokenizer, messages, &options, args.json)
             }
         }
@@ -107,10 +107,16 @@ fn new_seed() -> u64 {
     u64::from(now.subsec_nanos() ^ now.as_secs() as u32)
 }
 
-fn load<B: Backend>(backend: B, checkpoint: &Checkpoint, tokens: usize) -> Result<Model<B>> {
+fn load<B: Backend>(
+    backend: B,
+    checkpoint: &Checkpoint,
+    args: &GenerateArgs,
+    tokens: usize,
+) -> Result<Model<B>> {
+    let options = args.model.options(ModelOptions::single(tokens));
     let total = checkpoint.weight_bytes();
     let mut bar = ProgressBar::new("loading");
-    Ok(Model::load(backend, checkpoint, &ModelOptions::single(tokens), &mut |done| bar.set(done, total))?)
+    Ok(Model::load(backend, checkpoint, &options, &mut |done| bar.set(done, total))?)
 }
 
 /// Generates one text, streaming it to stdout unless `quiet`.

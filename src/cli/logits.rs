@@ -52,6 +52,7 @@ fn write<B: Backend>(backend: B, checkpoint: &Checkpoint, args: &LogitsArgs) -> 
         false => (STEP_BYTES / 4 / config.vocab_size).clamp(1, 512).min(tokens.len()),
     };
     let options = ModelOptions { max_tokens: rows, max_logits: rows, ..ModelOptions::single(tokens.len()) };
+    let options = args.model.options(options);
     let total = checkpoint.weight_bytes();
     let mut bar = ProgressBar::new("loading");
     let mut model = Model::load(backend, checkpoint, &options, &mut |done| bar.set(done, total))?;

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use llama_kernels::backend;
 use llama_kernels::device::DeviceChoice;
+use llama_kernels::model::forward::ModelOptions;
+use llama_kernels::quant::int4::GroupSize;
 
 /// Hand-written CUDA kernels for the Llama family: run a model, look at its logits, see what it needs.
 #[derive(Parser)]
@@ -47,9 +50,33 @@ pub struct ModelArgs {
     /// [default: f32]
     #[arg(long, value_enum)]
     pub activations: Option<Activations>,
+    /// How the layers' weights are held: as the checkpoint has them, in 4 bits by groups of 128 columns, or in fp8 with a scale
+    /// for each row, which computes with fp8 activations too. All but native on the CPU alone
+    #[arg(long, value_enum, default_value_t = WeightFormat::Native)]
+    pub weights: WeightFormat,
+    /// How keys and values are held: in the activations' type, or in fp8. All but native on the CPU alone
+    #[arg(long, value_enum, default_value_t = CacheFormat::Native)]
+    pub kv_cache: CacheFormat,
     /// Read the weights into memory instead of mapping their files (for files that may change meanwhile)
     #[arg(long)]
     pub no_mmap: bool,
+}
+
+impl ModelArgs {
+    /// `options` with the formats that are asked for.
+    pub fn options(&self, options: ModelOptions) -> ModelOptions {
+        let kv_cache = match self.kv_cache {
+            CacheFormat::Native => backend::CacheFormat::Native,
+            CacheFormat::Fp8 => backend::CacheFormat::Fp8,
+        };
+        ModelOptions { weights: self.weights.into(), kv_cache, ..options }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CacheFormat {
+    Native,
+    Fp8,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -178,7 +205,7 @@ pub struct BenchArgs {
     /// Element type of activations and weights
     #[arg(long, value_enum, default_value_t = Element::Bf16)]
     pub dtype: Element,
-    /// How decode and prefill hold the model's weights
+    /// How decode and prefill hold the model's weights: native, until there are CUDA kernels for the others
     #[arg(long, value_enum, default_value_t = WeightFormat::Native)]
     pub weights: WeightFormat,
     /// Sequences at a time of decode and prefill [default: 1,8,64 of decode, 1 of prefill]
@@ -211,8 +238,22 @@ pub struct ReportArgs {
 /// How weights are held.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum WeightFormat {
-    /// In 16 bits.
+    /// As floats.
     Native,
+    /// In 4 bits, by groups of 128 columns.
+    Int4,
+    /// In e4m3, with a scale for each row.
+    Fp8,
+}
+
+impl From<WeightFormat> for backend::WeightFormat {
+    fn from(format: WeightFormat) -> Self {
+        match format {
+            WeightFormat::Native => backend::WeightFormat::Native,
+            WeightFormat::Int4 => backend::WeightFormat::Int4 { group_size: GroupSize::Of128 },
+            WeightFormat::Fp8 => backend::WeightFormat::Fp8,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

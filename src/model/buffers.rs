@@ -2,7 +2,7 @@
 
 use bytemuck::cast_slice;
 
-use crate::backend::{Backend, ModelDims, StepBounds};
+use crate::backend::{Activation, ActivationMut, Backend, ModelDims, QuantizeFp8, StepBounds, WeightFormat};
 use crate::model::batch::Batch;
 use crate::params::SampleRow;
 use crate::tensor::{DType, Tensor, View};
@@ -162,6 +162,57 @@ impl<T> StepInputs<T> {
     }
 }
 
+/// What a matmul of the layers reads: as it is, and in fp8 where the weights are.
+pub(super) struct MatmulInput<T> {
+    /// `[T, k]`.
+    pub native: Tensor<T>,
+    fp8: Option<Fp8Input<T>>,
+}
+
+struct Fp8Input<T> {
+    /// e4m3 `[T, k]`.
+    codes: Tensor<T>,
+    /// f32 `[T, 1]`.
+    scale: Tensor<T>,
+    /// The type of activations.
+    rounded_to: DType,
+}
+
+impl<T> Fp8Input<T> {
+    fn output(&mut self, t: usize) -> Result<ActivationMut<'_, T>> {
+        let Fp8Input { codes, scale, rounded_to } = self;
+        Ok(ActivationMut::Fp8 {
+            codes: codes.head_mut(t)?,
+            scale: scale.head_mut(t)?,
+            rounded_to: *rounded_to,
+        })
+    }
+}
+
+impl<T> MatmulInput<T> {
+    /// The first `t` rows, for an operation that writes them as the matmul reads them.
+    pub fn output(&mut self, t: usize) -> Result<ActivationMut<'_, T>> {
+        match &mut self.fp8 {
+            Some(fp8) => fp8.output(t),
+            None => Ok(ActivationMut::Native(self.native.head_mut(t)?)),
+        }
+    }
+
+    /// Quantises the first `t` rows of `native`, which an operation has written, where the matmul reads fp8.
+    pub fn quantize<B: Backend<Buffer = T>>(&mut self, backend: &mut B, t: usize) -> Result<()> {
+        let Some(fp8) = &mut self.fp8 else { return Ok(()) };
+        backend.quantize_fp8(QuantizeFp8 { x: self.native.head(t)?, out: fp8.output(t)? })
+    }
+
+    /// The first `t` rows, for the matmul.
+    pub fn input(&self, t: usize) -> Result<Activation<'_, T>> {
+        Ok(match &self.fp8 {
+            Some(fp8) => Activation::Fp8 { codes: fp8.codes.head(t)?, scale: fp8.scale.head(t)? },
+            None => Activation::Native(self.native.head(t)?),
+        })
+    }
+}
+
 /// What the operations of a step hand to each other.
 pub(super) struct Activations<T> {
     /// `[T, D]`: the sum of everything so far.
@@ -169,15 +220,15 @@ pub(super) struct Activations<T> {
     /// `[T, D]`: what the next norm adds to the residual.
     pub hidden: Tensor<T>,
     /// `[T, D]`.
-    pub normed: Tensor<T>,
+    pub normed: MatmulInput<T>,
     /// `[T, (Hq + 2*Hkv) * hd]`.
     pub qkv: Tensor<T>,
     /// `[T, Hq * hd]`, rotated.
     pub q: Tensor<T>,
     /// `[T, Hq * hd]`.
-    pub attention: Tensor<T>,
+    pub attention: MatmulInput<T>,
     /// `[T, F]`.
-    pub gated: Tensor<T>,
+    pub gated: MatmulInput<T>,
     /// `[R, D]`: the wanted rows of `hidden`.
     pub gathered_hidden: Tensor<T>,
     /// `[R, D]`: the wanted rows of `residual`.
@@ -190,20 +241,35 @@ impl<T> Activations<T> {
     pub fn new<B: Backend<Buffer = T>>(
         backend: &mut B,
         dtype: DType,
+        weights: WeightFormat,
         dims: &ModelDims,
         most: &StepBounds,
     ) -> Result<Self> {
         let [residual, hidden, normed, qkv, q, attention, gated, gathered_hidden, gathered_residual, logits] =
             shapes(dtype, dims, most);
+        let mut input = |(of, shape): (DType, [usize; 2])| {
+            let native = backend.alloc(of, &shape)?;
+            let fp8 = match weights {
+                WeightFormat::Fp8 => {
+                    let [codes, scale] = fp8_shapes(shape[1], most);
+                    let (codes, scale) =
+                        (backend.alloc(codes.0, &codes.1)?, backend.alloc(scale.0, &scale.1)?);
+                    Some(Fp8Input { codes, scale, rounded_to: dtype })
+                }
+                _ => None,
+            };
+            Ok::<_, Error>(MatmulInput { native, fp8 })
+        };
+        let (normed, attention, gated) = (input(normed)?, input(attention)?, input(gated)?);
         let mut alloc = |(dtype, shape): (DType, [usize; 2])| backend.alloc(dtype, &shape);
         Ok(Activations {
             residual: alloc(residual)?,
             hidden: alloc(hidden)?,
-            normed: alloc(normed)?,
+            normed,
             qkv: alloc(qkv)?,
             q: alloc(q)?,
-            attention: alloc(attention)?,
-            gated: alloc(gated)?,
+            attention,
+            gated,
             gathered_hidden: alloc(gathered_hidden)?,
             gathered_residual: alloc(gathered_residual)?,
             logits: alloc(logits)?,
@@ -211,14 +277,23 @@ impl<T> Activations<T> {
     }
 
     /// Bytes that [`Activations::new`] allocates.
-    pub fn bytes(dtype: DType, dims: &ModelDims, most: &StepBounds) -> Result<u64> {
-        let tensors = shapes(dtype, dims, most);
+    pub fn bytes(dtype: DType, weights: WeightFormat, dims: &ModelDims, most: &StepBounds) -> Result<u64> {
+        let mut tensors = shapes(dtype, dims, most).to_vec();
+        if weights == WeightFormat::Fp8 {
+            let inputs = [dims.hidden_size, dims.num_q_heads * dims.head_dim, dims.intermediate_size];
+            tensors.extend(inputs.into_iter().flat_map(|width| fp8_shapes(width, most)));
+        }
         let sum = tensors.iter().try_fold(0_u64, |sum, (dtype, [rows, width])| {
             let elements = (*rows as u64).checked_mul(*width as u64)?;
             sum.checked_add(elements.checked_mul(dtype.size() as u64)?)
         });
         sum.ok_or_else(|| too_large(most))
     }
+}
+
+/// Element type and shape of the codes and scales of a matmul's input of this width.
+fn fp8_shapes(width: usize, most: &StepBounds) -> [(DType, [usize; 2]); 2] {
+    [(DType::F8E4M3, [most.num_tokens, width]), (DType::F32, [most.num_tokens, 1])]
 }
 
 /// Element type and shape of each of the [`Activations`], in their order.
@@ -299,21 +374,18 @@ mod tests {
                 StepInputs::new(&mut cpu, &most, 16, dims.vocab_size).unwrap();
             let inputs = [arrays, sample_rows, seen, sampled].iter().map(Tensor::num_bytes).sum::<usize>();
             assert_eq!(StepInputs::<()>::bytes(&most, 16, dims.vocab_size).unwrap(), inputs as u64);
-            let a = Activations::new(&mut cpu, DType::BF16, &dims, &most).unwrap();
-            let tensors = [
-                a.residual,
-                a.hidden,
-                a.normed,
-                a.qkv,
-                a.q,
-                a.attention,
-                a.gated,
-                a.gathered_hidden,
-                a.gathered_residual,
-                a.logits,
-            ];
-            let bytes = tensors.iter().map(Tensor::num_bytes).sum::<usize>() as u64;
-            assert_eq!(Activations::<()>::bytes(DType::BF16, &dims, &most).unwrap(), bytes);
+            for weights in [WeightFormat::Native, WeightFormat::Fp8] {
+                let a = Activations::new(&mut cpu, DType::BF16, weights, &dims, &most).unwrap();
+                let mut tensors =
+                    vec![a.residual, a.hidden, a.qkv, a.q, a.gathered_hidden, a.gathered_residual, a.logits];
+                for MatmulInput { native, fp8 } in [a.normed, a.attention, a.gated] {
+                    assert_eq!(fp8.is_some(), weights == WeightFormat::Fp8);
+                    tensors.push(native);
+                    tensors.extend(fp8.into_iter().flat_map(|fp8| [fp8.codes, fp8.scale]));
+                }
+                let bytes = tensors.iter().map(Tensor::num_bytes).sum::<usize>() as u64;
+                assert_eq!(Activations::<()>::bytes(DType::BF16, weights, &dims, &most).unwrap(), bytes);
+            }
         }
     }
 }

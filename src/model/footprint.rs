@@ -1,5 +1,6 @@
 //! How much memory of a device a model takes, told before anything is allocated.
 
+use crate::backend::WeightFormat;
 use crate::model::buffers::{Activations, StepInputs};
 use crate::model::config::Config;
 use crate::model::forward::ModelOptions;
@@ -19,7 +20,7 @@ pub struct Footprint {
 }
 
 impl Footprint {
-    /// Of a model with weights, activations and cache in `dtype`.
+    /// Of a model with weights, activations and cache in `dtype`, except those that `options` want in another format.
     pub fn new(config: &Config, dtype: DType, options: &ModelOptions) -> Result<Self> {
         let bounds = options.bounds(config);
         let too_large =
@@ -27,12 +28,12 @@ impl Footprint {
         let product = |a: u64, b: u64| a.checked_mul(b).ok_or_else(too_large);
         let rope = product((config.head_dim * DType::F32.size()) as u64, options.rope_rows(config) as u64)?;
         let inputs = StepInputs::<()>::bytes(&bounds, options.page_size.max(1), config.vocab_size)?;
-        let activations = Activations::<()>::bytes(dtype, &config.dims(), &bounds)?;
+        let activations = Activations::<()>::bytes(dtype, options.weights, &config.dims(), &bounds)?;
         let steps = inputs.checked_add(activations).and_then(|steps| steps.checked_add(rope));
         let cached_tokens = product(options.num_pages() as u64, options.page_size as u64)?;
         let footprint = Footprint {
-            weights: product(config.parameter_count(), dtype.size() as u64)?,
-            cache: product(config.kv_bytes_per_token(dtype), cached_tokens)?,
+            weights: weight_bytes(config, dtype, options.weights).ok_or_else(too_large)?,
+            cache: product(config.kv_bytes_per_token(options.kv_cache.dtype(dtype)), cached_tokens)?,
             steps: steps.ok_or_else(too_large)?,
         };
         let sum = footprint.weights.checked_add(footprint.cache);
@@ -45,9 +46,47 @@ impl Footprint {
     }
 }
 
+/// Bytes of all weights in `dtype`, those that the layers multiply by in `format`; `None` from 2^64 on.
+fn weight_bytes(config: &Config, dtype: DType, format: WeightFormat) -> Option<u64> {
+    let dims = config.dims();
+    let (hidden, intermediate) = (dims.hidden_size, dims.intermediate_size);
+    let (q, kv) = (dims.num_q_heads * dims.head_dim, dims.num_kv_heads * dims.head_dim);
+    let linears = [(q + 2 * kv, hidden), (hidden, q), (2 * intermediate, hidden), (hidden, intermediate)];
+    let of_layers = |format: WeightFormat| {
+        let bytes = linears.iter().try_fold(0u64, |sum, &(n, k)| sum.checked_add(format.bytes(n, k, dtype)?));
+        bytes?.checked_mul(config.num_layers as u64)
+    };
+    let native = config.parameter_count().checked_mul(dtype.size() as u64)?;
+    native.checked_sub(of_layers(WeightFormat::Native)?)?.checked_add(of_layers(format)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::CacheFormat;
+    use crate::quant::int4::GroupSize;
+
+    #[test]
+    fn formats_take_fewer_bytes() {
+        let config = Config::preset("llama-3.1-8b").unwrap();
+        let of = |weights, kv_cache| {
+            let options = ModelOptions { weights, kv_cache, ..ModelOptions::single(4096) };
+            Footprint::new(&config, DType::BF16, &options).unwrap()
+        };
+        // 32 layers of 6144 + 4096 rows of 4096, 28672 of 4096, 4096 of 14336.
+        let elements = 32 * (10_240 * 4096 + 28_672 * 4096 + 4096 * 14_336_u64);
+        let rest = 16_060_522_496 - 2 * elements;
+        let native = of(WeightFormat::Native, CacheFormat::Native);
+        assert_eq!(native.weights, rest + 2 * elements);
+        let int4 = of(WeightFormat::Int4 { group_size: GroupSize::Of128 }, CacheFormat::Native);
+        assert_eq!(int4.weights, rest + elements / 2 + 2 * elements / 128);
+        assert_eq!(int4.steps, native.steps);
+        let fp8 = of(WeightFormat::Fp8, CacheFormat::Fp8);
+        assert_eq!(fp8.weights, rest + elements + 4 * 32 * (10_240 + 28_672 + 4096));
+        assert_eq!(2 * fp8.cache, native.cache);
+        // Codes and a scale for each of 512 tokens, of three inputs.
+        assert_eq!(fp8.steps - native.steps, 512 * (4096 + 4096 + 14_336 + 3 * 4));
+    }
 
     #[test]
     fn a_model_takes_its_weights_its_cache_and_little_more() {
@@ -57,6 +96,7 @@ mod tests {
             max_sequences: 8,
             cache_tokens: 4096,
             page_size: 16,
+            ..ModelOptions::single(1)
         };
         let config = Config::preset("llama-3.1-8b").unwrap();
         let footprint = Footprint::new(&config, DType::BF16, &options).unwrap();

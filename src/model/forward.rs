@@ -2,13 +2,13 @@
 //!
 //! [`Model::forward`] is the outside: it checks a ragged batch, gives its tokens room in the cache, copies the batch's
 //! arrays to the device and runs the step. `Pass::launch` is the inside, in model order: eight operations a layer on the
-//! plain path, over buffers that were allocated once.
+//! plain path (ten with fp8 weights), over buffers that were allocated once.
 
 use bytemuck::cast_slice;
 
 use crate::backend::{
-    Activation, ActivationMut, AddRmsNorm, Attention, Backend, Embed, Epilogue, GatherRows,
-    MAX_DECODE_TOKENS, Matmul, ModelDims, RmsNorm, RopeAppendKv, Sample, StepBounds,
+    Activation, ActivationMut, AddRmsNorm, Attention, Backend, CacheFormat, Embed, Epilogue, GatherRows,
+    MAX_DECODE_TOKENS, Matmul, ModelDims, RmsNorm, RopeAppendKv, Sample, StepBounds, WeightFormat,
 };
 use crate::model::batch::{Batch, Limits, SequenceInput};
 use crate::model::buffers::{Activations, StepInputs};
@@ -34,10 +34,14 @@ pub struct ModelOptions {
     pub cache_tokens: usize,
     /// Tokens a page of the cache: 16, 32, 64 or 128.
     pub page_size: usize,
+    /// How the device holds the linear weights of the layers. The embedding and the output head stay native.
+    pub weights: WeightFormat,
+    /// How the device holds keys and values.
+    pub kv_cache: CacheFormat,
 }
 
 impl ModelOptions {
-    /// One sequence of at most `tokens` tokens.
+    /// One sequence of at most `tokens` tokens, weights and cache as the checkpoint has them.
     pub fn single(tokens: usize) -> Self {
         ModelOptions {
             max_tokens: tokens.clamp(1, 512),
@@ -45,6 +49,8 @@ impl ModelOptions {
             max_sequences: 1,
             cache_tokens: tokens,
             page_size: 16,
+            weights: WeightFormat::Native,
+            kv_cache: CacheFormat::Native,
         }
     }
 
@@ -105,6 +111,10 @@ enum RopeTable<B: Backend> {
 
 impl<B: Backend> Model<B> {
     /// Loads a checkpoint onto a device. `progress` is told how many bytes of weights are done.
+    ///
+    /// [`Error::Unsupported`] before any weight is read where the device does not run such a model or has no kernels for
+    /// these formats; [`Error::Argument`] with the name of the tensor for a weight that its format cannot hold, such as one
+    /// whose width is no multiple of the group's.
     pub fn load(
         mut backend: B,
         checkpoint: &Checkpoint,
@@ -126,9 +136,10 @@ impl<B: Backend> Model<B> {
             context: config.context,
         };
         let dims = config.dims();
+        backend.check_formats(options.weights, options.kv_cache)?;
         let dtype = backend.prepare(&dims, checkpoint.dtype())?;
 
-        let weights = Weights::load(&mut backend, checkpoint, progress)?;
+        let weights = Weights::load(&mut backend, checkpoint, options.weights, progress)?;
         let rows = options.rope_rows(&config);
         let mut rope = backend.alloc(DType::F32, &[rows, config.head_dim])?;
         let rope = if config.rope.depends_on_length() {
@@ -141,13 +152,13 @@ impl<B: Backend> Model<B> {
         let cache = KvCache::new(
             &mut backend,
             table,
-            dtype,
+            options.kv_cache.dtype(dtype),
             config.num_layers,
             config.num_kv_heads,
             config.head_dim,
         )?;
         let inputs = StepInputs::new(&mut backend, &bounds, options.page_size, config.vocab_size)?;
-        let activations = Activations::new(&mut backend, dtype, &dims, &bounds)?;
+        let activations = Activations::new(&mut backend, dtype, options.weights, &dims, &bounds)?;
         backend.reserve(&dims, &bounds)?;
         Ok(Model { config, backend, weights, rope, cache, inputs, activations, limits, num_logits: 0 })
     }
@@ -343,7 +354,6 @@ struct Pass<'a, B: Backend> {
 impl<B: Backend> Pass<'_, B> {
     /// The forward pass, in model order.
     fn launch(&mut self, backend: &mut B) -> Result<()> {
-        use Activation::Native;
         let ModelDims { num_q_heads, head_dim, .. } = self.config.dims();
         let (eps, t) = (self.config.rms_norm_eps, self.bounds.num_tokens);
         let (inputs, weights) = (self.inputs.arrays(&self.bounds)?, self.weights);
@@ -353,14 +363,14 @@ impl<B: Backend> Pass<'_, B> {
         for (i, layer) in weights.layers.iter().enumerate() {
             // The first norm has nothing to add: the embedding is the residual.
             let weight = layer.input_norm.view();
-            let out = ActivationMut::Native(a.normed.head_mut(t)?);
+            let out = a.normed.output(t)?;
             if i == 0 {
                 backend.rms_norm(RmsNorm { x: a.residual.head(t)?, weight, eps, out })?;
             } else {
                 let (x, residual) = (a.hidden.head(t)?, a.residual.head_mut(t)?);
                 backend.add_rms_norm(AddRmsNorm { x, residual, weight, eps, out })?;
             }
-            matmul(backend, Native(a.normed.head(t)?), &layer.qkv, a.qkv.head_mut(t)?)?;
+            matmul(backend, a.normed.input(t)?, &layer.qkv, a.qkv.head_mut(t)?)?;
             backend.rope_append_kv(RopeAppendKv {
                 qkv: a.qkv.head(t)?,
                 positions: inputs.positions,
@@ -385,26 +395,28 @@ impl<B: Backend> Pass<'_, B> {
                     sequences,
                     bounds: self.bounds,
                     softmax_scale: 1.0 / (head_dim as f32).sqrt(),
-                    out: a.attention.head_mut(t)?.reshape(&[t, num_q_heads, head_dim])?,
+                    out: a.attention.native.head_mut(t)?.reshape(&[t, num_q_heads, head_dim])?,
                     lse: None,
                 };
                 if decode { backend.attention_decode(args)? } else { backend.attention_prefill(args)? }
             }
-            matmul(backend, Native(a.attention.head(t)?), &layer.output, a.hidden.head_mut(t)?)?;
+            a.attention.quantize(backend, t)?;
+            matmul(backend, a.attention.input(t)?, &layer.output, a.hidden.head_mut(t)?)?;
             backend.add_rms_norm(AddRmsNorm {
                 x: a.hidden.head(t)?,
                 residual: a.residual.head_mut(t)?,
                 weight: layer.post_attention_norm.view(),
                 eps,
-                out: ActivationMut::Native(a.normed.head_mut(t)?),
+                out: a.normed.output(t)?,
             })?;
             backend.matmul(Matmul {
-                x: Native(a.normed.head(t)?),
+                x: a.normed.input(t)?,
                 weight: &layer.gate_up,
                 epilogue: Epilogue::SwiGlu,
-                out: ActivationMut::Native(a.gated.head_mut(t)?),
+                out: ActivationMut::Native(a.gated.native.head_mut(t)?),
             })?;
-            matmul(backend, Native(a.gated.head(t)?), &layer.down, a.hidden.head_mut(t)?)?;
+            a.gated.quantize(backend, t)?;
+            matmul(backend, a.gated.input(t)?, &layer.down, a.hidden.head_mut(t)?)?;
         }
         let r = self.bounds.num_logits;
         if r == 0 {
@@ -426,10 +438,10 @@ impl<B: Backend> Pass<'_, B> {
             residual: residual.head_mut(r)?,
             weight: weights.final_norm.view(),
             eps,
-            out: ActivationMut::Native(a.normed.head_mut(r)?),
+            out: ActivationMut::Native(a.normed.native.head_mut(r)?),
         })?;
         let logits = a.logits.head_mut(r)?.columns(self.config.vocab_size)?;
-        matmul(backend, Native(a.normed.head(r)?), weights.lm_head(), logits)
+        matmul(backend, Activation::Native(a.normed.native.head(r)?), weights.lm_head(), logits)
     }
 }
 

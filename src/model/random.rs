@@ -2,6 +2,7 @@
 //! power than real data.
 
 use crate::par;
+use crate::quant::fp8;
 use crate::reference::convert;
 use crate::tensor::DType;
 
@@ -12,13 +13,19 @@ const CHUNK: usize = 1 << 20;
 /// Deviation of the sum of four numbers that are uniform below 2^16.
 const DEVIATION: f64 = 65536.0 / 1.732_050_807_568_877_2;
 
-/// Fills `out` with elements of a floating-point type, roughly normal (the sum of four uniform numbers: none lies further
+/// Fills `out` with elements of a floating-point type or e4m3, roughly normal (the sum of four uniform numbers: none lies further
 /// than 3.5 deviations off). The same seed gives the same bits on every machine.
 pub(super) fn fill(out: &mut [u8], dtype: DType, mean: f64, deviation: f64, seed: u64) {
     let mut random = Random::new(seed);
     let numbers: Vec<u8> =
         (0..NUMBERS).map(|_| mean + deviation * random.normal()).flat_map(f64::to_le_bytes).collect();
     let mut table = vec![0; NUMBERS * dtype.size()];
+    if dtype == DType::F8E4M3 {
+        for (code, number) in table.iter_mut().zip(numbers.as_chunks().0) {
+            *code = fp8::encode(f64::from_le_bytes(*number) as f32);
+        }
+        return pick::<1>(out, &table, seed);
+    }
     convert(DType::F64, &numbers, dtype, &mut table);
     match dtype.size() {
         2 => pick::<2>(out, &table, seed),

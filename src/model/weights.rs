@@ -1,7 +1,7 @@
 //! The weights of a Llama on a device, fused as the forward pass multiplies them.
 
 use crate::Result;
-use crate::backend::{Backend, RowOrder, WeightSource};
+use crate::backend::{Backend, RowOrder, WeightFormat, WeightSource};
 use crate::model::checkpoint::Checkpoint;
 use crate::tensor::Tensor;
 
@@ -30,11 +30,18 @@ pub(super) struct Weights<B: Backend> {
 }
 
 impl<B: Backend> Weights<B> {
-    /// Hands every tensor to the device. `progress` is told how many bytes of the checkpoint are done.
-    pub fn load(backend: &mut B, checkpoint: &Checkpoint, progress: &mut dyn FnMut(u64)) -> Result<Self> {
-        let mut loader = Loader { backend, checkpoint, progress, done: 0 };
+    /// Hands every tensor to the device, those that the layers multiply by to be held in `format`. `progress` is told how
+    /// many bytes of the checkpoint are done.
+    pub fn load(
+        backend: &mut B,
+        checkpoint: &Checkpoint,
+        format: WeightFormat,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Self> {
+        let mut loader = Loader { backend, checkpoint, format: WeightFormat::Native, progress, done: 0 };
         let config = checkpoint.config();
         let embedding = loader.linear("model", &["embed_tokens"], false, RowOrder::Concatenated)?;
+        loader.format = format;
         let layers = (0..config.num_layers)
             .map(|layer| {
                 let block = format!("model.layers.{layer}");
@@ -65,6 +72,7 @@ impl<B: Backend> Weights<B> {
                 parts: vec![loader.checkpoint.tensor("lm_head.weight")?],
                 biases: Vec::new(),
                 rows: RowOrder::Concatenated,
+                format: WeightFormat::Native,
             };
             Some(loader.load(source)?)
         };
@@ -80,6 +88,8 @@ impl<B: Backend> Weights<B> {
 struct Loader<'a, B> {
     backend: &'a mut B,
     checkpoint: &'a Checkpoint,
+    /// Of the next linear weights.
+    format: WeightFormat,
     progress: &'a mut dyn FnMut(u64),
     done: u64,
 }
@@ -94,7 +104,7 @@ impl<B: Backend> Loader<'_, B> {
                 .collect::<Result<Vec<_>>>()
         };
         let biases = if bias { tensors("bias")? } else { Vec::new() };
-        let source = WeightSource { parts: tensors("weight")?, biases, rows };
+        let source = WeightSource { parts: tensors("weight")?, biases, rows, format: self.format };
         self.load(source)
     }
 

@@ -5,12 +5,15 @@ mod strided;
 pub(super) use strided::{Dim, Span, Strided};
 
 use crate::gpu::{Stream, TensorRef};
+use crate::params::FP8_GROUP_COLUMNS;
 use crate::plan::{KernelParams, Plan};
 use crate::tensor::DType;
 use crate::{Error, Result};
 
 /// Rows start at multiples of this: kernels load and store so many bytes at once.
 const ROW_ALIGN: u64 = 16;
+/// Rows of e4m3 codes start at multiples of this: a thread makes those of one 16-byte vector.
+const CODES_ALIGN: u64 = 8;
 
 /// The arguments of one operation.
 #[derive(Clone, Copy)]
@@ -73,7 +76,33 @@ impl Args<'_> {
     ) -> Result<Rows> {
         self.shaped_matrix(arg, tensor, rows, width)?;
         self.check_16_bit(arg, tensor)?;
-        self.rows(arg, tensor)
+        self.rows(arg, tensor, ROW_ALIGN)
+    }
+
+    /// e4m3 `[rows, width]`.
+    pub fn codes(&self, arg: &'static str, tensor: &TensorRef<'_>, shape: [usize; 2]) -> Result<Rows> {
+        self.shaped_matrix(arg, tensor, Some(shape[0]), Some(shape[1]))?;
+        self.check_dtype(arg, tensor.dtype(), DType::F8E4M3)?;
+        self.rows(arg, tensor, CODES_ALIGN)
+    }
+
+    /// The scales of e4m3 codes `[rows, width]`: f32 `[rows, groups]`, one a row or one for each 128 columns.
+    pub fn scales(
+        &self,
+        arg: &'static str,
+        tensor: &TensorRef<'_>,
+        [rows, width]: [usize; 2],
+    ) -> Result<Rows> {
+        self.check_device(arg, tensor)?;
+        self.check_dtype(arg, tensor.dtype(), DType::F32)?;
+        let columns = FP8_GROUP_COLUMNS as usize;
+        let per_group = (width > columns && width.is_multiple_of(columns)).then(|| [rows, width / columns]);
+        if tensor.shape() != [rows, 1] && per_group.is_none_or(|shape| tensor.shape() != shape) {
+            let or = per_group.map_or(String::new(), |shape| format!(" or {shape:?}"));
+            let expected = format!("shape [{rows}, 1]{or}");
+            return Err(self.error(arg, expected, format!("{:?}", tensor.layout())));
+        }
+        self.rows(arg, tensor, size_of::<f32>() as u64)
     }
 
     /// [`Self::matrix`] of `dtype` or f32.
@@ -88,7 +117,7 @@ impl Args<'_> {
         if tensor.dtype() != dtype && tensor.dtype() != DType::F32 {
             return Err(self.error(arg, format!("{dtype} or f32"), tensor.dtype()));
         }
-        self.rows(arg, tensor)
+        self.rows(arg, tensor, ROW_ALIGN)
     }
 
     fn shaped_matrix(
@@ -117,7 +146,7 @@ impl Args<'_> {
             return Err(self.error(arg, format!("shape [{width}]"), format!("{:?}", tensor.layout())));
         }
         self.check_16_bit(arg, tensor)?;
-        self.rows(arg, tensor)
+        self.rows(arg, tensor, ROW_ALIGN)
     }
 
     fn check_16_bit(&self, arg: &'static str, tensor: &TensorRef<'_>) -> Result<()> {
@@ -127,8 +156,8 @@ impl Args<'_> {
         Ok(())
     }
 
-    /// The rows of a matrix, or a vector as one row.
-    fn rows(&self, arg: &'static str, tensor: &TensorRef<'_>) -> Result<Rows> {
+    /// The rows of a matrix, or a vector as one row, which start at multiples of `align` bytes.
+    fn rows(&self, arg: &'static str, tensor: &TensorRef<'_>, align: u64) -> Result<Rows> {
         let (count, width, stride) = match (tensor.shape(), tensor.layout().strides()) {
             (&[count, width], &[stride, _]) => (count, width, stride),
             (shape, _) => (1, shape.iter().product(), 0),
@@ -139,16 +168,12 @@ impl Args<'_> {
         }
         // The stride of a single row is never used.
         let stride = if count > 1 { stride } else { 0 };
-        if !tensor.address().is_multiple_of(ROW_ALIGN) {
+        if !tensor.address().is_multiple_of(align) {
             let given = format!("{:#x}", tensor.address());
-            return Err(self.error(
-                arg,
-                format!("an address that is a multiple of {ROW_ALIGN} bytes"),
-                given,
-            ));
+            return Err(self.error(arg, format!("an address that is a multiple of {align} bytes"), given));
         }
         let size = tensor.dtype().size() as u64;
-        let vector = ROW_ALIGN / size.max(1);
+        let vector = align / size.max(1);
         if !(stride as u64).is_multiple_of(vector) {
             let expected = format!("a row stride that is a multiple of {vector} elements");
             return Err(self.error(arg, expected, stride));

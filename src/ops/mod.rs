@@ -46,6 +46,7 @@ mod embed;
 mod gather_rows;
 mod matmul;
 mod norm;
+mod quantize_fp8;
 mod rope_append_kv;
 mod sample;
 mod silu_and_mul;
@@ -63,7 +64,10 @@ pub use gather_rows::{GatherRows, gather_rows};
 #[cfg(feature = "cli")]
 pub(crate) use matmul::matmul_by;
 pub use matmul::{Epilogue, Matmul, matmul};
-pub use norm::{AddRmsNorm, RmsNorm, add_rms_norm, rms_norm};
+pub use norm::{
+    AddRmsNorm, AddRmsNormFp8, RmsNorm, RmsNormFp8, add_rms_norm, add_rms_norm_fp8, rms_norm, rms_norm_fp8,
+};
+pub use quantize_fp8::{Fp8Mut, QuantizeFp8, quantize_fp8};
 pub use rope_append_kv::{RopeAppendKv, rope_append_kv};
 pub use sample::{Sample, sample};
 pub use silu_and_mul::{SiluAndMul, silu_and_mul};

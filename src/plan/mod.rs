@@ -29,13 +29,16 @@ pub use log::LOG_VARIABLE;
 pub(crate) use matmul::matmul_candidates;
 pub use matmul::{MatmulShape, matmul};
 pub use rope::rope_append_kv;
-pub use rows::{MAX_ROW, add_rms_norm, embed, gather_rows, rms_norm, silu_and_mul};
+pub use rows::{
+    MAX_QUANTIZED_ROW, MAX_ROW, add_rms_norm, add_rms_norm_fp8, embed, gather_rows, quantize_fp8, rms_norm,
+    rms_norm_fp8, silu_and_mul,
+};
 pub use sample::{MAX_VOCABULARY, sample};
 
 use crate::params::{
-    AddRmsNormParams, AttentionCombineParams, AttentionParams, CeilingMemoryParams, CeilingTensorParams,
-    EmbedParams, MatmulParams, RmsNormParams, RopeAppendKvParams, SampleParams, SiluAndMulParams,
-    VECTOR_ELEMENTS,
+    AddRmsNormFp8Params, AddRmsNormParams, AttentionCombineParams, AttentionParams, CeilingMemoryParams,
+    CeilingTensorParams, EmbedParams, MatmulParams, QuantizeFp8Params, RmsNormFp8Params, RmsNormParams,
+    RopeAppendKvParams, SampleParams, SiluAndMulParams, VECTOR_ELEMENTS,
 };
 use crate::tensor::DType;
 use crate::{Error, Result};
@@ -46,6 +49,9 @@ pub trait KernelParams: bytemuck::Pod {}
 impl KernelParams for EmbedParams {}
 impl KernelParams for RmsNormParams {}
 impl KernelParams for AddRmsNormParams {}
+impl KernelParams for RmsNormFp8Params {}
+impl KernelParams for AddRmsNormFp8Params {}
+impl KernelParams for QuantizeFp8Params {}
 impl KernelParams for SiluAndMulParams {}
 impl KernelParams for RopeAppendKvParams {}
 impl KernelParams for AttentionParams {}

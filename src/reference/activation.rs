@@ -44,6 +44,14 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Codes and scales of an fp8 activation with one scale a row; `None` of others.
+    pub fn by_row(&self) -> Option<(Input<'a>, Input<'a>)> {
+        match *self {
+            Source::Fp8 { codes, scale, groups: 1 } => Some((codes, scale)),
+            _ => None,
+        }
+    }
+
     /// Reads row `t`.
     pub fn load<A: Real>(&self, t: usize, to: &mut [A]) {
         match self {

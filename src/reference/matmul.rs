@@ -6,7 +6,7 @@
 use super::activation::{Sink, Source, silu};
 use super::real::{Element, Real};
 use super::simd::{InstructionSet, instruction_set, load, padded};
-use super::weight::{Rows, RowsOf};
+use super::weight::{Int4Rows, Rows, RowsOf};
 use super::{CpuBuffer, CpuWeight};
 use crate::backend::{Epilogue, Matmul, RowOrder};
 use crate::tensor::DType;
@@ -41,22 +41,49 @@ pub(super) fn matmul<A: Real>(args: Matmul<'_, CpuBuffer, CpuWeight>) -> Result<
     let width = if order == RowOrder::GateUp { n / 2 } else { n };
     let mut out = Sink::new(OP, "out", args.out, [tokens, width])?;
 
+    let rows = weight.typed();
+    // Codes are multiplied as they are, and their sums by both scales.
+    let scaled = match &rows {
+        Rows::Fp8 { scales, .. } => Some((x.by_row().ok_or_else(|| needs_fp8(OP))?, scales)),
+        _ => None,
+    };
     for start in (0..tokens).step_by(BLOCK_TOKENS) {
         let tokens = start..tokens.min(start + BLOCK_TOKENS);
         let m = tokens.len();
         let mut xs = vec![A::ZERO; m * padded(k)];
-        par::chunks(&mut xs, padded(k), |t, row| x.load(start + t, &mut row[..k]));
-        let sums = match weight.typed() {
-            Rows::BF16(rows) => sums(&rows, &xs, m, n, k),
-            Rows::F16(rows) => sums(&rows, &xs, m, n, k),
-            Rows::F32(rows) => sums(&rows, &xs, m, n, k),
-            Rows::F64(rows) => sums(&rows, &xs, m, n, k),
+        let mut token_scales = vec![A::ONE; m];
+        par::zip_chunks((&mut xs, padded(k)), (&mut token_scales, 1), |t, row, of_row| match &scaled {
+            Some(((codes, scale), _)) => {
+                codes.load([start + t], &mut row[..k]);
+                scale.load([start + t], of_row);
+            }
+            None => x.load(start + t, &mut row[..k]),
+        });
+        let sums = match &rows {
+            Rows::BF16(rows) => sums(rows, &xs, m, n, k),
+            Rows::F16(rows) => sums(rows, &xs, m, n, k),
+            Rows::F32(rows) => sums(rows, &xs, m, n, k),
+            Rows::F64(rows) => sums(rows, &xs, m, n, k),
+            Rows::Int4(rows) => sums(rows, &xs, m, n, k),
+            Rows::Fp8 { codes, .. } => sums(codes, &xs, m, n, k),
+        };
+        let read = |t: usize, values: &mut [A]| {
+            let t = t - start;
+            sums.read(t, values);
+            if let Some((_, row_scales)) = scaled {
+                for (value, &row_scale) in values.iter_mut().zip(row_scales) {
+                    *value = *value * token_scales[t] * A::from_f32(row_scale);
+                }
+            }
+            for (value, &bias) in values.iter_mut().zip(weight.bias()) {
+                *value += A::from_f64(bias);
+            }
         };
         out.write(tokens, |t, values| match args.epilogue {
-            Epilogue::None => sums.read(t - start, weight.bias(), values),
+            Epilogue::None => read(t, values),
             Epilogue::SwiGlu => {
                 let mut both = vec![A::ZERO; n];
-                sums.read(t - start, weight.bias(), &mut both);
+                read(t, &mut both);
                 let (gate, up) = both.split_at(width);
                 for ((value, &gate), &up) in values.iter_mut().zip(gate).zip(up) {
                     *value = silu(gate) * up;
@@ -67,6 +94,47 @@ pub(super) fn matmul<A: Real>(args: Matmul<'_, CpuBuffer, CpuWeight>) -> Result<
     Ok(())
 }
 
+fn needs_fp8(op: &'static str) -> Error {
+    Error::argument(op, "x", "an fp8 activation with one scale a token, for a weight in fp8", "another")
+}
+
+/// Rows of weights that are multiplied.
+trait Factors: Sync {
+    /// What they are stored in, where that can be multiplied as it streams in.
+    type Stored: Element;
+
+    /// Row `n` as it is stored; `None` where it has to be converted first.
+    fn stored(&self) -> Option<&RowsOf<'_, Self::Stored>>;
+
+    /// Converts row `n`.
+    fn load<A: Real>(&self, n: usize, to: &mut [A]);
+}
+
+impl<W: Element> Factors for RowsOf<'_, W> {
+    type Stored = W;
+
+    fn stored(&self) -> Option<&RowsOf<'_, W>> {
+        Some(self)
+    }
+
+    fn load<A: Real>(&self, n: usize, to: &mut [A]) {
+        load(self.row(n), to);
+    }
+}
+
+impl Factors for Int4Rows<'_> {
+    /// Codes mean nothing without their group: rows are converted for a single token too.
+    type Stored = f32;
+
+    fn stored(&self) -> Option<&RowsOf<'_, f32>> {
+        None
+    }
+
+    fn load<A: Real>(&self, n: usize, to: &mut [A]) {
+        Int4Rows::load(self, n, to);
+    }
+}
+
 /// Sums in the order in which the tasks made them: blocks of rows of weights, each `[m, rows]`.
 struct Sums<A> {
     values: Vec<A>,
@@ -75,34 +143,32 @@ struct Sums<A> {
 }
 
 impl<A: Real> Sums<A> {
-    /// Gathers the sums of one token and adds the bias.
-    fn read(&self, t: usize, bias: &[f64], to: &mut [A]) {
+    /// Gathers the sums of one token.
+    fn read(&self, t: usize, to: &mut [A]) {
         for (values, to) in self.values.chunks(self.block * self.m).zip(to.chunks_mut(self.block)) {
             let rows = to.len();
             to.copy_from_slice(&values[t * rows..(t + 1) * rows]);
-        }
-        for (to, &bias) in to.iter_mut().zip(bias) {
-            *to += A::from_f64(bias);
         }
     }
 }
 
 /// Multiplies `m` padded tokens with all `n` rows.
-fn sums<W: Element, A: Real>(weight: &RowsOf<'_, W>, xs: &[A], m: usize, n: usize, k: usize) -> Sums<A> {
-    let most = if m <= STREAMED_TOKENS { n } else { BLOCK_ROWS };
+fn sums<A: Real>(weight: &impl Factors, xs: &[A], m: usize, n: usize, k: usize) -> Sums<A> {
+    let streamed = weight.stored().filter(|_| m <= STREAMED_TOKENS);
+    let most = if streamed.is_some() { n } else { BLOCK_ROWS };
     let block = (GRAIN / k).next_multiple_of(4).clamp(4, most.max(4));
     let mut values = vec![A::ZERO; m * n];
     par::chunks(&mut values, block * m, |task, values| {
         let first = task * block;
-        match m {
-            1 => stream::<W, A, 1>(weight, first, xs, values),
-            2 => stream::<W, A, 2>(weight, first, xs, values),
-            3 => stream::<W, A, 3>(weight, first, xs, values),
-            STREAMED_TOKENS => stream::<W, A, STREAMED_TOKENS>(weight, first, xs, values),
+        match (streamed, m) {
+            (Some(weight), 1) => stream::<_, A, 1>(weight, first, xs, values),
+            (Some(weight), 2) => stream::<_, A, 2>(weight, first, xs, values),
+            (Some(weight), 3) => stream::<_, A, 3>(weight, first, xs, values),
+            (Some(weight), STREAMED_TOKENS) => stream::<_, A, STREAMED_TOKENS>(weight, first, xs, values),
             _ => {
                 let mut rows = vec![A::ZERO; values.len() / m * padded(k)];
                 for (n, row) in rows.chunks_mut(padded(k)).enumerate() {
-                    load(weight.row(first + n), row);
+                    weight.load(first + n, row);
                 }
                 products(&rows, xs, padded(k), values);
             }

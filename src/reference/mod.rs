@@ -39,8 +39,8 @@ pub use sample::sample_row;
 pub use weight::CpuWeight;
 
 use crate::backend::{
-    AddRmsNorm, Attention, Backend, Embed, GatherRows, MAX_DECODE_TOKENS, Matmul, ModelDims, QuantizeFp8,
-    RmsNorm, RopeAppendKv, Sample, StepBounds, WeightSource,
+    AddRmsNorm, Attention, Backend, CacheFormat, Embed, GatherRows, MAX_DECODE_TOKENS, Matmul, ModelDims,
+    QuantizeFp8, RmsNorm, RopeAppendKv, Sample, StepBounds, WeightFormat, WeightSource,
 };
 use crate::tensor::{DType, HostTensor, Layout, Tensor, View, ViewMut};
 use crate::{Error, Result, par};
@@ -85,6 +85,10 @@ impl<A: Real> Backend for Cpu<A> {
             Activations::AsCheckpoint if checkpoint.is_float() => checkpoint,
             _ => A::DTYPE,
         })
+    }
+
+    fn check_formats(&self, _weights: WeightFormat, _cache: CacheFormat) -> Result<()> {
+        Ok(())
     }
 
     fn reserve(&mut self, _dims: &ModelDims, _bounds: &StepBounds) -> Result<()> {

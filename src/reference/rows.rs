@@ -21,6 +21,12 @@ pub(super) fn embed<A: Real>(args: Embed<'_, CpuBuffer, CpuWeight>) -> Result<()
         Rows::F16(rows) => rows.load(ids[t], values),
         Rows::F32(rows) => rows.load(ids[t], values),
         Rows::F64(rows) => rows.load(ids[t], values),
+        Rows::Int4(rows) => rows.load(ids[t], values),
+        Rows::Fp8 { codes, scales } => {
+            codes.load(ids[t], values);
+            let scale = A::from_f32(scales[ids[t]]);
+            values.iter_mut().for_each(|value| *value = *value * scale);
+        }
     });
     Ok(())
 }

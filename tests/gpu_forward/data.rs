@@ -3,7 +3,7 @@
 use llama_kernels::Error;
 use llama_kernels::backend::{
     Attention, Backend, Embed, GatherRows, Gpu, GpuOptions, ModelDims, PagedCache, PagedCacheMut,
-    RopeAppendKv, RowOrder, Sample, StepBounds, WeightSource,
+    RopeAppendKv, RowOrder, Sample, StepBounds, WeightFormat, WeightSource,
 };
 use llama_kernels::gpu::Buffer;
 use llama_kernels::params::SampleRow;
@@ -52,7 +52,12 @@ fn ids_and_rows_out_of_range_are_reported() {
     let data = Bytes::new(vec![0x3F; 10 * 64 * 2]);
     let part = HostTensor { name: "embed".into(), dtype: DType::BF16, shape: vec![10, 64], data };
     let table = gpu
-        .load_weight(WeightSource { parts: vec![part], biases: Vec::new(), rows: RowOrder::Concatenated })
+        .load_weight(WeightSource {
+            parts: vec![part],
+            biases: Vec::new(),
+            rows: RowOrder::Concatenated,
+            format: WeightFormat::Native,
+        })
         .unwrap();
     let mut out = gpu.alloc(DType::BF16, &[2, 64]).unwrap();
     for (ids, part) in

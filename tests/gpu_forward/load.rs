@@ -3,11 +3,13 @@
 use half::{bf16, f16};
 use llama_kernels::Error;
 use llama_kernels::backend::{
-    Activation, ActivationMut, Backend, Epilogue, Gpu, Matmul, ModelDims, RmsNorm, RowOrder, WeightSource,
+    Activation, ActivationMut, AddRmsNorm, Backend, Epilogue, Gpu, Matmul, ModelDims, QuantizeFp8, RmsNorm,
+    RowOrder, WeightFormat, WeightSource,
 };
 use llama_kernels::gpu::{Buffer, Stream};
 use llama_kernels::model::checkpoint::Checkpoint;
 use llama_kernels::model::forward::{Model, ModelOptions};
+use llama_kernels::reference::{Activations, Cpu};
 use llama_kernels::tensor::{Bytes, DType, HostTensor, Tensor};
 
 use super::{device, gpu};
@@ -63,6 +65,7 @@ fn parts_are_fused_in_order_and_biases_with_them() {
             parts: (0..3).map(|i| part("w", heights[i], firsts[i])).collect(),
             biases: (0..3).map(|i| bias("b", heights[i], firsts[i])).collect(),
             rows: RowOrder::Concatenated,
+            format: WeightFormat::Native,
         })
         .unwrap();
     let mut x = gpu.alloc(DType::BF16, &[k, k]).unwrap();
@@ -118,6 +121,7 @@ fn gate_and_up_meet_row_by_row() {
                 ],
                 biases: Vec::new(),
                 rows: RowOrder::GateUp,
+                format: WeightFormat::Native,
             })
             .unwrap();
         let mut x = gpu.alloc(DType::BF16, &[1, k]).unwrap();
@@ -219,6 +223,7 @@ fn wrong_weights_are_named() {
         parts: heights.iter().map(|&n| part(n)).collect(),
         biases: Vec::new(),
         rows,
+        format: WeightFormat::Native,
     };
     let error = gpu.load_weight(source(&[16], RowOrder::Concatenated)).unwrap_err().to_string();
     assert_eq!(error, "load: model: expected one that `prepare` was told of, got none");
@@ -230,6 +235,10 @@ fn wrong_weights_are_named() {
         ),
         (source(&[8, 16], RowOrder::GateUp), "load_weight: parts: expected gate and up of equal height"),
         (source(&[], RowOrder::Concatenated), "load_weight: parts: expected at least one matrix"),
+        (
+            WeightSource { format: WeightFormat::Fp8, ..source(&[16], RowOrder::Concatenated) },
+            "weights in fp8 on a GPU is not supported: there is no kernel for it yet",
+        ),
     ] {
         let error = gpu.load_weight(source).unwrap_err().to_string();
         assert!(error.starts_with(text), "{error}");
@@ -255,19 +264,90 @@ fn views_to_copy_are_checked() {
 #[test]
 fn what_has_no_kernel_is_named() {
     let mut gpu = prepared();
-    let x = gpu.alloc(DType::BF16, &[1, 64]).unwrap();
-    let weight = gpu.alloc(DType::BF16, &[64]).unwrap();
-    let mut codes = gpu.alloc(DType::F8E4M3, &[1, 64]).unwrap();
-    let mut scale = gpu.alloc(DType::F32, &[1, 1]).unwrap();
-    let out =
-        ActivationMut::Fp8 { codes: codes.view_mut(), scale: scale.view_mut(), rounded_to: DType::BF16 };
-    let args = RmsNorm { x: x.view(), weight: weight.view(), eps: 1e-5, out };
-    let error = gpu.rms_norm(args).unwrap_err();
+    let part = host("w", &[16, 64], (0..16 * 64).map(|i| i as f32));
+    let source = WeightSource {
+        parts: vec![part],
+        biases: Vec::new(),
+        rows: RowOrder::Concatenated,
+        format: WeightFormat::Native,
+    };
+    let weight = gpu.load_weight(source).unwrap();
+    let codes = gpu.alloc(DType::F8E4M3, &[1, 64]).unwrap();
+    let scale = gpu.alloc(DType::F32, &[1, 1]).unwrap();
+    let mut out = gpu.alloc(DType::BF16, &[1, 16]).unwrap();
+    let x = Activation::Fp8 { codes: codes.view(), scale: scale.view() };
+    let out = ActivationMut::Native(out.view_mut());
+    let error = gpu.matmul(Matmul { x, weight: &weight, epilogue: Epilogue::None, out }).unwrap_err();
     assert!(matches!(error, Error::Unsupported { .. }));
     assert_eq!(
         error.to_string(),
-        "rms_norm with fp8 activations on a GPU is not supported: there is no kernel for it"
+        "matmul with fp8 activations on a GPU is not supported: there is no kernel for it"
     );
+}
+
+/// Codes and scales of 3 rows by `quantize_fp8`, `rms_norm` and `add_rms_norm`, and the residual, on rows of which the norms
+/// are exact.
+fn quantised<B: Backend>(backend: &mut B, groups: usize) -> Vec<Vec<u8>> {
+    const SHAPE: [usize; 2] = [3, 256];
+    let mut tensor = |shape: &[usize], values: &dyn Fn(usize) -> f32| {
+        let mut tensor = backend.alloc(DType::BF16, shape).unwrap();
+        let values = (0..shape.iter().product()).map(values);
+        let bytes: Vec<u8> = values.flat_map(|x| bf16::from_f32(x).to_le_bytes()).collect();
+        backend.upload(tensor.view_mut(), &bytes).unwrap();
+        tensor
+    };
+    let x = tensor(&SHAPE, &|i| if i % 3 == 0 { -2.0 } else { 2.0 });
+    let mut residual = tensor(&SHAPE, &|i| if i % 3 == 0 { -6.0 } else { 6.0 });
+    let weight = tensor(&[SHAPE[1]], &|i| i as f32 - 100.0);
+    let uneven = tensor(&SHAPE, &|i| (i * i % 1009) as f32 - 500.0);
+    let mut results = Vec::new();
+    for op in 0..3 {
+        let mut codes = backend.alloc(DType::F8E4M3, &SHAPE).unwrap();
+        let mut scale = backend.alloc(DType::F32, &[SHAPE[0], groups]).unwrap();
+        let out =
+            ActivationMut::Fp8 { codes: codes.view_mut(), scale: scale.view_mut(), rounded_to: DType::BF16 };
+        let (x, weight, eps) = (x.view(), weight.view(), 0.0);
+        match op {
+            0 => backend.quantize_fp8(QuantizeFp8 { x: uneven.view(), out }),
+            1 => backend.rms_norm(RmsNorm { x, weight, eps, out }),
+            _ => backend.add_rms_norm(AddRmsNorm { x, residual: residual.view_mut(), weight, eps, out }),
+        }
+        .unwrap();
+        for tensor in [&codes, &scale] {
+            let mut bytes = vec![0; tensor.num_bytes()];
+            backend.download(tensor.view(), &mut bytes).unwrap();
+            results.push(bytes);
+        }
+    }
+    let mut bytes = vec![0; residual.num_bytes()];
+    backend.download(residual.view(), &mut bytes).unwrap();
+    results.push(bytes);
+    results
+}
+
+#[test]
+#[cfg_attr(not(kernels_built), ignore = "the CUDA kernels were not built: there is no nvcc")]
+fn fp8_activations_are_the_cpus() {
+    for groups in [1, 2] {
+        let expected = quantised(&mut Cpu::<f32>::new(Activations::AsCheckpoint), groups);
+        assert!(expected.iter().all(|bytes| bytes.iter().any(|&byte| byte != 0)));
+        assert_eq!(quantised(&mut prepared(), groups), expected, "{groups}");
+    }
+}
+
+#[test]
+fn fp8_activations_are_rounded_as_the_others_are() {
+    let mut gpu = prepared();
+    let x = gpu.alloc(DType::BF16, &[1, 64]).unwrap();
+    let mut codes = gpu.alloc(DType::F8E4M3, &[1, 64]).unwrap();
+    let mut scale = gpu.alloc(DType::F32, &[1, 1]).unwrap();
+    let out = ActivationMut::Fp8 { codes: codes.view_mut(), scale: scale.view_mut(), rounded_to: DType::F16 };
+    let error = gpu.quantize_fp8(QuantizeFp8 { x: x.view(), out }).unwrap_err().to_string();
+    assert_eq!(error, "quantize_fp8: rounded_to: expected bf16, got f16");
+    let mut native = gpu.alloc(DType::BF16, &[1, 64]).unwrap();
+    let out = ActivationMut::Native(native.view_mut());
+    let error = gpu.quantize_fp8(QuantizeFp8 { x: x.view(), out }).unwrap_err().to_string();
+    assert_eq!(error, "quantize_fp8: out: expected an fp8 activation, got bf16");
 }
 
 /// The stream of a host, and its device's name.

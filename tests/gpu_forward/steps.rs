@@ -1,7 +1,7 @@
 //! Steps of ragged batches: what they compute, launch, record and allocate.
 
 use llama_kernels::Error;
-use llama_kernels::backend::{Backend, GpuOptions};
+use llama_kernels::backend::{Backend, CacheFormat, GpuOptions, WeightFormat};
 use llama_kernels::model::batch::{Logits, SequenceInput};
 use llama_kernels::model::checkpoint::Checkpoint;
 use llama_kernels::model::forward::{Model, ModelOptions};
@@ -17,8 +17,15 @@ use crate::common::golden::path;
 const SMALL: &str = "tests/golden/llama3-gqa";
 const LAYERS: u64 = 2;
 const VOCAB: usize = 96;
-const OPTIONS: ModelOptions =
-    ModelOptions { max_tokens: 64, max_logits: 64, max_sequences: 3, cache_tokens: 160, page_size: 16 };
+const OPTIONS: ModelOptions = ModelOptions {
+    max_tokens: 64,
+    max_logits: 64,
+    max_sequences: 3,
+    cache_tokens: 160,
+    page_size: 16,
+    weights: WeightFormat::Native,
+    kv_cache: CacheFormat::Native,
+};
 
 fn load<B: Backend>(backend: B, model: &str, options: &ModelOptions) -> Model<B> {
     let checkpoint = Checkpoint::open(path(model)).unwrap();

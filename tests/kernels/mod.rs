@@ -14,6 +14,8 @@ mod budget;
 #[cfg(feature = "sim")]
 mod device;
 #[cfg(feature = "sim")]
+mod fp8;
+#[cfg(feature = "sim")]
 mod graphs;
 #[cfg(feature = "kernels")]
 mod images;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use llama_kernels::check::{self, Options, Outcome};
 use llama_kernels::device::DeviceChoice;
 use llama_kernels::gpu::{Device, Stream, TensorMut, TensorRef};
-use llama_kernels::ops::{self, AddRmsNorm, Embed, RmsNorm, SiluAndMul};
+use llama_kernels::ops::{self, AddRmsNorm, AddRmsNormFp8, Embed, Fp8Mut, QuantizeFp8, RmsNorm, SiluAndMul};
 use llama_kernels::plan::Kernel;
 use llama_kernels::tensor::{DType, Layout, Tensor, View};
 
@@ -96,6 +96,9 @@ operations! {
     embed_is_the_reference: "embed",
     rms_norm_is_the_reference: "rms_norm",
     add_rms_norm_is_the_reference: "add_rms_norm",
+    quantize_fp8_is_the_reference: "quantize_fp8",
+    rms_norm_fp8_is_the_norm_quantised: "rms_norm_fp8",
+    add_rms_norm_fp8_is_the_norm_quantised: "add_rms_norm_fp8",
     silu_and_mul_is_the_reference: "silu_and_mul",
     rope_append_kv_is_the_reference: "rope_append_kv",
     gather_rows_is_the_reference: "gather_rows",
@@ -206,10 +209,87 @@ fn a_residual_stands_apart() {
         );
         refused(ops::add_rms_norm(&stream, &AddRmsNorm { x, residual, weight, eps, out }), &text);
     }
+    for (address, other) in [(OUT, "codes"), (RESIDUAL, "scale")] {
+        let RmsNorm { x, weight, eps, .. } = norm(&device);
+        let residual = write(&device, address, BF16, &[3, 64], &[64, 1]);
+        let codes = write(&device, OUT, DType::F8E4M3, &[3, 64], &[64, 1]);
+        let out = Fp8Mut { codes, scale: write(&device, RESIDUAL, DType::F32, &[3, 1], &[1, 1]) };
+        let text = format!(
+            "add_rms_norm_fp8: residual: expected memory apart from {other}, got {address:#x} and {address:#x}"
+        );
+        refused(ops::add_rms_norm_fp8(&stream, &AddRmsNormFp8 { x, residual, weight, eps, out }), &text);
+    }
     let RmsNorm { x, weight, eps, out } = norm(&device);
     let residual = write(&device, RESIDUAL, DType::F16, &[3, 64], &[64, 1]);
     let result = ops::add_rms_norm(&stream, &AddRmsNorm { x, residual, weight, eps, out });
     refused(result, "add_rms_norm: residual: expected bf16, got f16");
+    assert_eq!(device.launches(), 0);
+}
+
+#[test]
+fn wrong_arguments_of_a_quantisation_are_named() {
+    let device = device::chosen();
+    let stream = device.new_stream().unwrap();
+    const CODES: u64 = OUT;
+    const SCALE: u64 = RESIDUAL;
+    let codes = |address, strides: &[usize]| write(&device, address, DType::F8E4M3, &[3, 256], strides);
+    let scale = |address, shape: &[usize]| write(&device, address, DType::F32, shape, &[shape[1], 1]);
+    let refuses = |codes, scale, text: &str| {
+        let x = read(&device, X, BF16, &[3, 256], &[256, 1]);
+        refused(ops::quantize_fp8(&stream, &QuantizeFp8 { x, out: Fp8Mut { codes, scale } }), text);
+    };
+    let right = || scale(SCALE, &[3, 1]);
+    refuses(
+        write(&device, CODES, DType::U8, &[3, 256], &[256, 1]),
+        right(),
+        "quantize_fp8: codes: expected f8_e4m3, got u8",
+    );
+    refuses(
+        write(&device, CODES, DType::F8E4M3, &[3, 128], &[256, 1]),
+        right(),
+        "quantize_fp8: codes: expected shape [3, 256], got [3, 128] with strides [256, 1]",
+    );
+    refuses(
+        codes(CODES, &[260, 1]),
+        right(),
+        "quantize_fp8: codes: expected a row stride that is a multiple of 8 elements, got 260",
+    );
+    refuses(
+        codes(CODES, &[248, 1]),
+        right(),
+        "quantize_fp8: codes: expected rows that do not overlap: 256 elements, got a stride of 248 elements",
+    );
+    refuses(
+        codes(X, &[256, 1]),
+        right(),
+        "quantize_fp8: codes: expected memory apart from x, got 0x10000 and 0x10000",
+    );
+    refuses(
+        codes(CODES, &[256, 1]),
+        scale(SCALE, &[3, 3]),
+        "quantize_fp8: scale: expected shape [3, 1] or [3, 2], got [3, 3]",
+    );
+    refuses(
+        codes(CODES, &[256, 1]),
+        write(&device, SCALE, BF16, &[3, 1], &[1, 1]),
+        "quantize_fp8: scale: expected f32, got bf16",
+    );
+    refuses(
+        codes(CODES, &[256, 1]),
+        scale(CODES + 0x100, &[3, 1]),
+        "quantize_fp8: codes: expected memory apart from scale, got 0x30000 and 0x30100",
+    );
+    refuses(
+        codes(CODES, &[256, 1]),
+        scale(X + 0x100, &[3, 2]),
+        "quantize_fp8: scale: expected memory apart from x, got 0x10100 and 0x10000",
+    );
+    let x = read(&device, X, BF16, &[3, 136], &[136, 1]);
+    let codes = write(&device, CODES, DType::F8E4M3, &[3, 136], &[136, 1]);
+    refused(
+        ops::quantize_fp8(&stream, &QuantizeFp8 { x, out: Fp8Mut { codes, scale: scale(SCALE, &[3, 2]) } }),
+        "quantize_fp8: scale: expected shape [3, 1], got [3, 2]",
+    );
     assert_eq!(device.launches(), 0);
 }
 

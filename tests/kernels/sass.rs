@@ -54,6 +54,11 @@ fn expected(kernel: Kernel) -> Expected {
         Kernel::RmsNormBf16 | Kernel::RmsNormF16 => Rows([8, 4, 0]),
         // x, residual and weight; residual and out.
         Kernel::AddRmsNormBf16 | Kernel::AddRmsNormF16 => Rows([12, 8, 0]),
+        // The same, but for the codes, eight bytes for each vector, and its scale, or the row's.
+        Kernel::RmsNormFp8Bf16 | Kernel::RmsNormFp8F16 => Rows([8, 0, 9]),
+        Kernel::AddRmsNormFp8Bf16 | Kernel::AddRmsNormFp8F16 => Rows([12, 4, 9]),
+        // x; eight bytes of codes for each vector, and its scale, or the row's.
+        Kernel::QuantizeFp8Bf16 | Kernel::QuantizeFp8F16 => Rows([8, 0, 17]),
         // gate and up; out.
         Kernel::SiluAndMulBf16 | Kernel::SiluAndMulF16 => Rows([4, 2, 0]),
         // Two vectors of four heads, two of cosines and of sines; the heads; position, slot and the error word.
@@ -146,7 +151,8 @@ fn row_faults(accesses: [usize; 3], loads_first: bool, listing: &Listing) -> Vec
         faults.push(format!("{counts:?} wide loads, wide stores and others instead of {accesses:?}"));
     }
     // All loads are in flight before the first result is stored.
-    if loads_first && loads.last() >= stores.first() {
+    let stored = listing.positions(|instruction| instruction.stem() == "STG");
+    if loads_first && loads.last() >= stored.first() {
         faults.push("a load waits for a store".into());
     }
     faults

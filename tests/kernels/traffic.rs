@@ -10,9 +10,9 @@ use std::fs;
 use std::path::Path;
 
 use llama_kernels::bench::{
-    self, AddRmsNorm, Attention, AttentionCombine, AttentionPath, CeilingCopy, CeilingEmpty, CeilingMma,
-    CeilingRead, Choice, Embed, GatherRows, Matmul, MatmulPath, Memory, RmsNorm, RopeAppendKv, Sample,
-    SiluAndMul, Work,
+    self, AddRmsNorm, AddRmsNormFp8, Attention, AttentionCombine, AttentionPath, CeilingCopy, CeilingEmpty,
+    CeilingMma, CeilingRead, Choice, Embed, GatherRows, Matmul, MatmulPath, Memory, QuantizeFp8, RmsNorm,
+    RmsNormFp8, RopeAppendKv, Sample, SiluAndMul, Work,
 };
 use llama_kernels::device::DeviceChoice;
 use llama_kernels::gpu::Device;
@@ -108,6 +108,16 @@ fn cases() -> Vec<Case> {
         cases.push(Case::new(dtype, Embed { tokens, hidden, vocab_size: 64 }));
         cases.push(Case::new(dtype, RmsNorm { tokens, hidden }).barriers(barriers));
         cases.push(Case::new(dtype, AddRmsNorm { tokens, hidden }).barriers(barriers));
+        // A scale a token is the maximum of all warps; the columns of a group lie in one.
+        let quantize = |groups| QuantizeFp8 { tokens, width: hidden, groups };
+        cases.push(Case::new(dtype, quantize(1)).barriers(barriers));
+        cases.push(Case::new(dtype, quantize(hidden / 128)));
+        for groups in [1, hidden / 128] {
+            // The sum, and the maximum where it is that of the row.
+            let barriers = if groups == 1 { 2 * barriers } else { barriers };
+            cases.push(Case::new(dtype, RmsNormFp8 { tokens, hidden, groups }).barriers(barriers));
+            cases.push(Case::new(dtype, AddRmsNormFp8 { tokens, hidden, groups }).barriers(barriers));
+        }
         cases.push(Case::new(dtype, SiluAndMul { tokens, intermediate: hidden }));
         cases.push(Case::new(dtype, GatherRows { rows: tokens, tokens: 64, hidden }));
     }

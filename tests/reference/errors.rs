@@ -2,7 +2,7 @@
 
 use llama_kernels::backend::{
     Activation, ActivationMut, AddRmsNorm, Attention, Backend, Epilogue, Matmul, PagedCache, PagedCacheMut,
-    RmsNorm, RopeAppendKv, RowOrder, StepBounds, WeightSource,
+    RmsNorm, RopeAppendKv, RowOrder, StepBounds, WeightFormat, WeightSource,
 };
 use llama_kernels::reference::{CpuBuffer, CpuWeight, silu_and_mul};
 use llama_kernels::tensor::{Bytes, DType, HostTensor, Layout, Tensor, View};
@@ -26,7 +26,7 @@ fn native(out: &mut Tensor<CpuBuffer>) -> ActivationMut<'_, CpuBuffer> {
 }
 
 fn load(parts: Vec<HostTensor>, biases: Vec<HostTensor>, rows: RowOrder) -> llama_kernels::Result<CpuWeight> {
-    cpu::<f32>().load_weight(WeightSource { parts, biases, rows })
+    cpu::<f32>().load_weight(WeightSource { parts, biases, rows, format: WeightFormat::Native })
 }
 
 #[test]

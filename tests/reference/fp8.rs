@@ -1,6 +1,6 @@
 use llama_kernels::backend::{
     Activation, ActivationMut, AddRmsNorm, Backend, Epilogue, Matmul, QuantizeFp8, RmsNorm, RowOrder,
-    WeightSource,
+    WeightFormat, WeightSource,
 };
 use llama_kernels::quant::fp8;
 use llama_kernels::reference::{CpuBuffer, silu_and_mul};
@@ -96,6 +96,7 @@ fn fused_quantisation_is_the_same() {
                     parts: vec![gate_up(), gate_up()],
                     biases: Vec::new(),
                     rows: RowOrder::GateUp,
+                    format: WeightFormat::Native,
                 })
                 .unwrap();
             let narrow = tensor(dtype, &[rows, 64], &rng.normal(dtype, rows * 64, 1.0));
@@ -145,6 +146,7 @@ fn a_matmul_reads_codes_times_scales() {
             parts: vec![host(DType::BF16, &[n, k], &w)],
             biases: Vec::new(),
             rows: RowOrder::Concatenated,
+            format: WeightFormat::Native,
         })
         .unwrap();
     for m in [1, 6] {

@@ -1,4 +1,6 @@
-use llama_kernels::backend::{Activation, ActivationMut, Backend, Epilogue, Matmul, RowOrder, WeightSource};
+use llama_kernels::backend::{
+    Activation, ActivationMut, Backend, Epilogue, Matmul, RowOrder, WeightFormat, WeightSource,
+};
 use llama_kernels::reference::{CpuBuffer, CpuWeight, Real, silu_and_mul};
 use llama_kernels::tensor::{DType, Tensor};
 
@@ -30,7 +32,12 @@ fn weight(rng: &mut Rng, dtype: DType, heights: &[usize], k: usize, order: RowOr
             (part, biased.then(|| host(dtype, &[height], &bias[start..start + height])))
         })
         .unzip();
-    let source = WeightSource { parts, biases: biases.into_iter().flatten().collect(), rows: order };
+    let source = WeightSource {
+        parts,
+        biases: biases.into_iter().flatten().collect(),
+        rows: order,
+        format: WeightFormat::Native,
+    };
     Weight { loaded: cpu::<f32>().load_weight(source).unwrap(), rows, bias, k }
 }
 
@@ -130,7 +137,12 @@ fn small_integers_are_exact() {
         let (m, n, k) = (9, 70, 333);
         let (x, w) = (rng.integers(m * k, 4), rng.integers(n * k, 4));
         let parts = vec![host(dtype, &[n, k], &w)];
-        let source = WeightSource { parts, biases: Vec::new(), rows: RowOrder::Concatenated };
+        let source = WeightSource {
+            parts,
+            biases: Vec::new(),
+            rows: RowOrder::Concatenated,
+            format: WeightFormat::Native,
+        };
         let loaded = cpu::<f32>().load_weight(source).unwrap();
         let expected = oracle::linear(oracle::Precision::EXACT, &x, &w, &[], k);
         for tokens in [1, m] {

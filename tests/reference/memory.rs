@@ -1,6 +1,7 @@
 use llama_kernels::Error;
 use llama_kernels::backend::{
-    Activation, ActivationMut, Backend, Epilogue, GatherRows, Matmul, ModelDims, RowOrder, WeightSource,
+    Activation, ActivationMut, Backend, Epilogue, GatherRows, Matmul, ModelDims, RowOrder, WeightFormat,
+    WeightSource,
 };
 use llama_kernels::reference::{Activations, Cpu, CpuBuffer};
 use llama_kernels::tensor::{Bytes, DType, HostTensor, Layout, View, ViewMut};
@@ -42,6 +43,7 @@ fn checkpoints_are_read_in_place_or_copied_where_they_are_misaligned() {
                     parts: vec![part],
                     biases: Vec::new(),
                     rows: RowOrder::Concatenated,
+                    format: WeightFormat::Native,
                 })
                 .unwrap();
             let x = tensor(DType::F32, &[1, 3], &[1.0, 10.0, 100.0]);

@@ -8,6 +8,7 @@ mod matmul;
 mod memory;
 mod norm;
 mod oracle;
+mod quantized;
 mod rope;
 mod rows;
 mod support;

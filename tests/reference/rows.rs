@@ -1,4 +1,4 @@
-use llama_kernels::backend::{Backend, Embed, GatherRows, RowOrder, WeightSource};
+use llama_kernels::backend::{Backend, Embed, GatherRows, RowOrder, WeightFormat, WeightSource};
 use llama_kernels::reference::{CpuBuffer, CpuWeight, Real};
 use llama_kernels::tensor::{DType, Tensor, View, ViewMut};
 
@@ -7,7 +7,12 @@ use super::support::*;
 fn table(dtype: DType, shape: [usize; 2], values: &[f64]) -> CpuWeight {
     let parts = vec![host(dtype, &shape, values)];
     cpu::<f32>()
-        .load_weight(WeightSource { parts, biases: Vec::new(), rows: RowOrder::Concatenated })
+        .load_weight(WeightSource {
+            parts,
+            biases: Vec::new(),
+            rows: RowOrder::Concatenated,
+            format: WeightFormat::Native,
+        })
         .unwrap()
 }
 

@@ -13,9 +13,9 @@ use self::dims::{check_dims, serves};
 use self::graphs::Graphs;
 use self::weight::Loader;
 use super::{
-    Activation, ActivationMut, AddRmsNorm, Attention, Backend, Embed, Epilogue, GatherRows,
+    Activation, ActivationMut, AddRmsNorm, Attention, Backend, CacheFormat, Embed, Epilogue, GatherRows,
     MAX_DECODE_TOKENS, Matmul, ModelDims, QuantizeFp8, RmsNorm, RopeAppendKv, RowOrder, Sample, StepBounds,
-    WeightSource,
+    WeightFormat, WeightSource,
 };
 use crate::gpu::{Buffer, Device, Staging, Stream, TensorMut, TensorRef};
 use crate::plan::Kernel;
@@ -213,7 +213,28 @@ fn native<'a>(op: &str, x: Activation<'a, Buffer>) -> Result<TensorRef<'a>> {
     }
 }
 
-/// An activation to write; fp8 ones have no kernels yet.
+/// An activation to write, as operations take it.
+enum Out<'a> {
+    Native(TensorMut<'a>),
+    Fp8(ops::Fp8Mut<'a>),
+}
+
+impl<'a> Out<'a> {
+    /// Of an operation on activations in `dtype`, which its kernel rounds to before it quantises.
+    fn new(op: &'static str, out: ActivationMut<'a, Buffer>, dtype: DType) -> Result<Self> {
+        Ok(match out {
+            ActivationMut::Native(out) => Out::Native(TensorMut::new(out)?),
+            ActivationMut::Fp8 { rounded_to, .. } if rounded_to != dtype => {
+                return Err(Error::argument(op, "rounded_to", dtype, rounded_to));
+            }
+            ActivationMut::Fp8 { codes, scale, .. } => {
+                Out::Fp8(ops::Fp8Mut { codes: TensorMut::new(codes)?, scale: TensorMut::new(scale)? })
+            }
+        })
+    }
+}
+
+/// An activation to write where fp8 ones have no kernels yet.
 fn native_mut<'a>(op: &str, out: ActivationMut<'a, Buffer>) -> Result<TensorMut<'a>> {
     match out {
         ActivationMut::Native(out) => TensorMut::new(out),
@@ -223,6 +244,18 @@ fn native_mut<'a>(op: &str, out: ActivationMut<'a, Buffer>) -> Result<TensorMut<
 
 fn no_fp8(op: &str) -> Error {
     Error::unsupported(format!("{op} with fp8 activations on a GPU"), "there is no kernel for it")
+}
+
+/// Refuses what the matmul kernels cannot read.
+fn check_format(weights: WeightFormat) -> Result<()> {
+    match weights {
+        WeightFormat::Native => Ok(()),
+        quantised => Err(no_kernel(&format!("weights in {quantised}"))),
+    }
+}
+
+fn no_kernel(what: &str) -> Error {
+    Error::unsupported(format!("{what} on a GPU"), "there is no kernel for it yet; the CPU computes with it")
 }
 
 /// A 16-bit cache is stored as it is.
@@ -258,6 +291,14 @@ impl Backend for Gpu {
         };
         self.model = Some((*dims, dtype));
         Ok(dtype)
+    }
+
+    fn check_formats(&self, weights: WeightFormat, cache: CacheFormat) -> Result<()> {
+        check_format(weights)?;
+        match cache {
+            CacheFormat::Native => Ok(()),
+            CacheFormat::Fp8 => Err(no_kernel("an fp8 KV cache")),
+        }
     }
 
     fn reserve(&mut self, dims: &ModelDims, bounds: &StepBounds) -> Result<()> {
@@ -345,28 +386,36 @@ impl Backend for Gpu {
     }
 
     fn rms_norm(&mut self, args: RmsNorm<'_, Buffer>) -> Result<()> {
-        let args = ops::RmsNorm {
-            x: TensorRef::new(args.x)?,
-            weight: TensorRef::new(args.weight)?,
-            eps: args.eps,
-            out: native_mut("rms_norm", args.out)?,
-        };
-        ops::rms_norm(&self.stream, &args)
+        let RmsNorm { x, weight, eps, out } = args;
+        let (x, weight) = (TensorRef::new(x)?, TensorRef::new(weight)?);
+        match Out::new("rms_norm", out, x.dtype())? {
+            Out::Native(out) => ops::rms_norm(&self.stream, &ops::RmsNorm { x, weight, eps, out }),
+            Out::Fp8(out) => ops::rms_norm_fp8(&self.stream, &ops::RmsNormFp8 { x, weight, eps, out }),
+        }
     }
 
     fn add_rms_norm(&mut self, args: AddRmsNorm<'_, Buffer>) -> Result<()> {
-        let args = ops::AddRmsNorm {
-            x: TensorRef::new(args.x)?,
-            residual: TensorMut::new(args.residual)?,
-            weight: TensorRef::new(args.weight)?,
-            eps: args.eps,
-            out: native_mut("add_rms_norm", args.out)?,
-        };
-        ops::add_rms_norm(&self.stream, &args)
+        let AddRmsNorm { x, residual, weight, eps, out } = args;
+        let (x, weight) = (TensorRef::new(x)?, TensorRef::new(weight)?);
+        let residual = TensorMut::new(residual)?;
+        match Out::new("add_rms_norm", out, x.dtype())? {
+            Out::Native(out) => {
+                ops::add_rms_norm(&self.stream, &ops::AddRmsNorm { x, residual, weight, eps, out })
+            }
+            Out::Fp8(out) => {
+                ops::add_rms_norm_fp8(&self.stream, &ops::AddRmsNormFp8 { x, residual, weight, eps, out })
+            }
+        }
     }
 
-    fn quantize_fp8(&mut self, _args: QuantizeFp8<'_, Buffer>) -> Result<()> {
-        Err(no_fp8("quantize_fp8"))
+    fn quantize_fp8(&mut self, args: QuantizeFp8<'_, Buffer>) -> Result<()> {
+        let x = TensorRef::new(args.x)?;
+        match Out::new("quantize_fp8", args.out, x.dtype())? {
+            Out::Native(out) => {
+                Err(Error::argument("quantize_fp8", "out", "an fp8 activation", out.as_ref().dtype()))
+            }
+            Out::Fp8(out) => ops::quantize_fp8(&self.stream, &ops::QuantizeFp8 { x, out }),
+        }
     }
 
     fn matmul(&mut self, args: Matmul<'_, Buffer, GpuWeight>) -> Result<()> {

@@ -32,6 +32,7 @@ pub(super) struct Loader<'a> {
 impl Loader<'_> {
     /// Copies the parts of a weight, through host memory of a few megabytes, to where their rows belong.
     pub fn weight(&mut self, source: &WeightSource) -> Result<GpuWeight> {
+        super::check_format(source.format)?;
         let shape = source.check()?;
         let heights: Vec<usize> = source.parts.iter().map(|part| part.shape[0]).collect();
         if source.rows == RowOrder::GateUp && !heights[0].is_multiple_of(BLOCK) {

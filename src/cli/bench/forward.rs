@@ -15,13 +15,13 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use llama_kernels::backend::{Backend, Gpu};
+use llama_kernels::backend::{Backend, Gpu, WeightFormat};
 use llama_kernels::bench::{Ceilings, Meter, Timing};
 use llama_kernels::tensor::DType;
 
 use self::cases::{Case, Fitting};
 use self::runner::Runner;
-use crate::cli::options::{BenchArgs, Element, WeightFormat};
+use crate::cli::options::{BenchArgs, Element};
 use crate::cli::progress::bytes;
 use crate::cli::record::{Record, Step};
 use crate::cli::records::Records;
@@ -72,7 +72,7 @@ struct Effort {
 struct Bench<'a> {
     subject: &'a Subject,
     dtype: DType,
-    weights: &'static str,
+    weights: WeightFormat,
     ceilings: &'a Ceilings,
 }
 
@@ -98,7 +98,7 @@ pub fn run(
         let loaded = Runner::load(Gpu::new(&device)?, &subject.config, dtype, &options);
         let (mut runner, took) = loaded.with_context(|| format!("{}: loading", subject.name))?;
         print(&lines::model(&subject, dtype, &options, took))?;
-        let bench = Bench { subject: &subject, dtype, weights: weights(args), ceilings };
+        let bench = Bench { subject: &subject, dtype, weights: args.weights.into(), ceilings };
         for &phase in phases {
             let cases: Vec<&Case> = fitting.cases.iter().filter(|case| case.phase == phase).collect();
             if !cases.is_empty() {
@@ -134,7 +134,7 @@ impl Bench<'_> {
             phase: case.phase.name().into(),
             model: self.subject.name.clone(),
             dtype: self.dtype.to_string(),
-            weights: self.weights.into(),
+            weights: self.weights.to_string(),
             batch: case.batch,
             context: case.context,
             microseconds: timing.microseconds,
@@ -203,12 +203,6 @@ fn dtype(args: &BenchArgs) -> DType {
     }
 }
 
-fn weights(args: &BenchArgs) -> &'static str {
-    match args.weights {
-        WeightFormat::Native => "native",
-    }
-}
-
 fn print(line: &str) -> Result<()> {
     Ok(writeln!(std::io::stdout().lock(), "{line}")?)
 }
@@ -231,7 +225,12 @@ mod tests {
         let options = fitting.options().unwrap();
         let (mut runner, _) = Runner::load(cpu, &subject.config, DType::BF16, &options).unwrap();
         let ceilings = Ceilings::H200_DATASHEET;
-        let bench = Bench { subject: &subject, dtype: DType::BF16, weights: "native", ceilings: &ceilings };
+        let bench = Bench {
+            subject: &subject,
+            dtype: DType::BF16,
+            weights: WeightFormat::Native,
+            ceilings: &ceilings,
+        };
         for case in &cases {
             let (step, bound) = bench.time(&mut runner, case).unwrap();
             assert!(step.microseconds > 0.0 && step.low_microseconds <= step.microseconds, "{step:?}");

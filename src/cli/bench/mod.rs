@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use llama_kernels::Error;
+use llama_kernels::backend::WeightFormat;
 use llama_kernels::bench::{self, Ceilings, Matmul, MatmulPath, Meter, Row, Work};
 use llama_kernels::device::DeviceChoice;
 use llama_kernels::gpu::Device;
@@ -32,6 +33,10 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         Element::Bf16 => DType::BF16,
         Element::F16 => DType::F16,
     };
+    let weights = WeightFormat::from(args.weights);
+    if weights != WeightFormat::Native {
+        bail!("--weights {weights}: there is no CUDA kernel for it yet; native is measured");
+    }
     let chosen = rows::chosen(args, dtype)?;
     if args.list {
         return list(args, &chosen, dtype);

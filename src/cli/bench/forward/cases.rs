@@ -101,6 +101,7 @@ impl Case {
             max_sequences: batch,
             cache_tokens: longest.checked_next_multiple_of(PAGE_SIZE)?.checked_mul(batch)?,
             page_size: PAGE_SIZE,
+            ..ModelOptions::single(longest)
         })
     }
 }
@@ -153,7 +154,7 @@ impl Fitting {
             max_logits: a.max_logits.max(b.max_logits),
             max_sequences: a.max_sequences.max(b.max_sequences),
             cache_tokens: a.cache_tokens.max(b.cache_tokens),
-            page_size: PAGE_SIZE,
+            ..a
         })
     }
 }

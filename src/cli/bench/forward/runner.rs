@@ -153,7 +153,7 @@ mod tests {
     fn runner(max_tokens: usize) -> Runner<Cpu<f32>> {
         let config = Subject::named("assets/demo-model").unwrap().config;
         let options =
-            ModelOptions { max_tokens, max_logits: 4, max_sequences: 4, cache_tokens: 512, page_size: 16 };
+            ModelOptions { max_tokens, max_logits: 4, max_sequences: 4, ..ModelOptions::single(512) };
         Runner::load(Cpu::new(Activations::AsCheckpoint), &config, DType::BF16, &options).unwrap().0
     }
 
