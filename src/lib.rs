@@ -19,6 +19,8 @@ mod par;
 pub mod params;
 pub mod plan;
 pub mod quant;
+#[cfg(any(feature = "model", test))]
+mod random;
 pub mod reference;
 pub mod tensor;
 

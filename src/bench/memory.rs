@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use crate::gpu::{Buffer, Device, Stream};
+use crate::random::SplitMix64;
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
 
@@ -14,7 +15,7 @@ pub struct Memory {
     stream: Stream,
     /// What operands of each element type are full of.
     patterns: Vec<(DType, Buffer)>,
-    random: Random,
+    random: SplitMix64,
     /// Bytes of all operands so far.
     allocated: Cell<u64>,
 }
@@ -25,7 +26,7 @@ impl Memory {
         Ok(Memory {
             stream: device.new_stream()?,
             patterns: Vec::new(),
-            random: Random(1),
+            random: SplitMix64(1),
             allocated: Cell::new(0),
         })
     }
@@ -45,7 +46,7 @@ impl Memory {
         let mut buffer = self.allocate(dtype, shape)?;
         let bytes = buffer.len();
         if !self.patterns.iter().any(|(known, _)| *known == dtype) {
-            let pattern = self.random.pattern(dtype)?;
+            let pattern = pattern(&mut self.random, dtype)?;
             let mut device = self.device().allocate(pattern.len())?;
             device.write(0, &pattern)?;
             self.patterns.push((dtype, device));
@@ -103,10 +104,7 @@ impl Memory {
     /// The numbers below `n`, each once, in no order.
     pub fn shuffled(&mut self, n: usize) -> Vec<i32> {
         let mut numbers: Vec<i32> = (0..n as i32).collect();
-        // Fisher and Yates.
-        for last in (1..n).rev() {
-            numbers.swap(last, (self.random.next() % (last as u64 + 1)) as usize);
-        }
+        self.random.shuffle(&mut numbers);
         numbers
     }
 
@@ -121,30 +119,18 @@ impl Memory {
     }
 }
 
-/// Xorshift64 (Marsaglia 2003), from a state that is not 0.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 16
-    }
-
-    /// [`PATTERN`] bytes: signs and mantissas at random, magnitudes from 1 to 2.
-    fn pattern(&mut self, dtype: DType) -> Result<Vec<u8>> {
-        let halves = |random: &mut Self, one: u16, bits: u16| -> Vec<u8> {
-            (0..PATTERN / 2).flat_map(|_| (one | random.next() as u16 & bits).to_le_bytes()).collect()
-        };
-        match dtype {
-            DType::BF16 => Ok(halves(self, 0x3F80, 0x807F)),
-            DType::F16 => Ok(halves(self, 0x3C00, 0x83FF)),
-            DType::F32 => Ok((0..PATTERN / 4)
-                .flat_map(|_| (0x3F80_0000 | self.next() as u32 & 0x807F_FFFF).to_le_bytes())
-                .collect()),
-            other => Err(Error::argument("bench", "dtype", "bf16, f16 or f32", other)),
-        }
+/// [`PATTERN`] bytes: signs and mantissas at random, magnitudes from 1 to 2.
+fn pattern(random: &mut SplitMix64, dtype: DType) -> Result<Vec<u8>> {
+    let halves = |random: &mut SplitMix64, one: u16, bits: u16| -> Vec<u8> {
+        (0..PATTERN / 2).flat_map(|_| (one | random.next() as u16 & bits).to_le_bytes()).collect()
+    };
+    match dtype {
+        DType::BF16 => Ok(halves(random, 0x3F80, 0x807F)),
+        DType::F16 => Ok(halves(random, 0x3C00, 0x83FF)),
+        DType::F32 => Ok((0..PATTERN / 4)
+            .flat_map(|_| (0x3F80_0000 | random.next() as u32 & 0x807F_FFFF).to_le_bytes())
+            .collect()),
+        other => Err(Error::argument("bench", "dtype", "bf16, f16 or f32", other)),
     }
 }
 
@@ -155,7 +141,7 @@ mod tests {
     #[test]
     fn patterns_are_numbers_of_both_signs() {
         for dtype in [DType::BF16, DType::F16, DType::F32] {
-            let bytes = Random(1).pattern(dtype).unwrap();
+            let bytes = pattern(&mut SplitMix64(1), dtype).unwrap();
             assert_eq!(bytes.len(), PATTERN);
             let numbers: Vec<f32> = bytes[..4096]
                 .chunks(dtype.size())
@@ -170,6 +156,6 @@ mod tests {
             let negative = numbers.iter().filter(|number| **number < 0.0).count();
             assert!(negative * 5 > numbers.len() * 2 && negative * 5 < numbers.len() * 3, "{dtype}");
         }
-        assert!(Random(1).pattern(DType::I32).is_err());
+        assert!(pattern(&mut SplitMix64(1), DType::I32).is_err());
     }
 }

@@ -204,7 +204,7 @@ impl Inputs {
         let positions = (0..tokens).map(|_| rng.below(num_positions) as i32).collect();
         // Slots in any order, none twice.
         let mut slots: Vec<i64> = (0..shape.slots() as i64).collect();
-        (1..slots.len()).rev().for_each(|i| slots.swap(i, rng.below(i + 1)));
+        rng.shuffle(&mut slots);
         slots.truncate(tokens);
         let caches = [0; 2].map(|_| rng.normal(dtype, shape.pages * shape.page_elements(), 1.0));
         let mut inputs = Inputs { qkv, positions, slots, cos_sin, caches };

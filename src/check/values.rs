@@ -4,27 +4,14 @@ use half::{bf16, f16};
 
 use crate::Result;
 use crate::backend::Backend;
+pub(super) use crate::random::SplitMix64 as Rng;
 use crate::reference::{Activations, Cpu, CpuBuffer, Real};
 use crate::tensor::{DType, Tensor};
 
 /// The element types of activations.
 pub(super) const ACTIVATIONS: [DType; 2] = [DType::BF16, DType::F16];
 
-/// SplitMix64 (Steele, Lea and Flood 2014).
-pub(super) struct Rng(pub u64);
-
 impl Rng {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
     /// `n` numbers that `dtype` holds exactly, roughly normal with this deviation.
     pub fn normal(&mut self, dtype: DType, n: usize, deviation: f64) -> Vec<f64> {
         let mut uniform = || (self.next() >> 11) as f64 / (1u64 << 53) as f64 - 0.5;

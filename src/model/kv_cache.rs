@@ -4,7 +4,8 @@
 //! Slot `page * page_size + offset` of a layer holds the keys (or values) of one token, `[Hkv, hd]`.
 
 use crate::backend::{Backend, PagedCache, PagedCacheMut};
-use crate::model::random::{self, Random};
+use crate::model::random;
+use crate::random::SplitMix64;
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
 
@@ -182,7 +183,7 @@ impl PageTable {
 
     /// Hands free pages out in no order from now on.
     fn shuffle(&mut self, seed: u64) {
-        Random::new(seed).shuffle(&mut self.free);
+        SplitMix64(seed).shuffle(&mut self.free);
     }
 
     fn get(&self, id: SequenceId) -> Result<&Sequence> {
@@ -240,7 +241,7 @@ impl<T> KvCache<T> {
         // A page more, so that each copy may begin elsewhere: layers, keys and values differ.
         let mut pattern = vec![0; (pages_at_once + 1) * page_bytes];
         random::fill(&mut pattern, dtype, 0.0, 1.0, seed);
-        let mut random = Random::new(seed);
+        let mut random = SplitMix64(seed);
         for tensor in self.layers.iter_mut().flat_map(|(k, v)| [k, v]) {
             for first in (0..num_pages).step_by(pages_at_once) {
                 let end = (first + pages_at_once).min(num_pages);

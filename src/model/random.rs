@@ -3,6 +3,7 @@
 
 use crate::par;
 use crate::quant::fp8;
+use crate::random::SplitMix64;
 use crate::reference::convert;
 use crate::tensor::DType;
 
@@ -16,9 +17,9 @@ const DEVIATION: f64 = 65536.0 / 1.732_050_807_568_877_2;
 /// Fills `out` with elements of a floating-point type or e4m3, roughly normal (the sum of four uniform numbers: none lies further
 /// than 3.5 deviations off). The same seed gives the same bits on every machine.
 pub(super) fn fill(out: &mut [u8], dtype: DType, mean: f64, deviation: f64, seed: u64) {
-    let mut random = Random::new(seed);
+    let mut random = SplitMix64(seed);
     let numbers: Vec<u8> =
-        (0..NUMBERS).map(|_| mean + deviation * random.normal()).flat_map(f64::to_le_bytes).collect();
+        (0..NUMBERS).map(|_| mean + deviation * normal(&mut random)).flat_map(f64::to_le_bytes).collect();
     let mut table = vec![0; NUMBERS * dtype.size()];
     if dtype == DType::F8E4M3 {
         for (code, number) in table.iter_mut().zip(numbers.as_chunks().0) {
@@ -39,7 +40,7 @@ fn pick<const SIZE: usize>(out: &mut [u8], table: &[u8], seed: u64) {
     let table = table.as_chunks::<SIZE>().0;
     par::chunks(out.as_chunks_mut::<SIZE>().0, CHUNK, |i, chunk| {
         // The table itself was made of the state 0.
-        let mut random = Random::new(seed.wrapping_add(Random::new(i as u64 + 1).next()));
+        let mut random = SplitMix64(seed.wrapping_add(SplitMix64(i as u64 + 1).next()));
         for four in chunk.chunks_mut(4) {
             let mut bits = random.next();
             for element in four {
@@ -50,34 +51,11 @@ fn pick<const SIZE: usize>(out: &mut [u8], table: &[u8], seed: u64) {
     });
 }
 
-/// SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014): any state will do.
-pub(super) struct Random(u64);
-
-impl Random {
-    pub(super) fn new(seed: u64) -> Self {
-        Random(seed)
-    }
-
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// Of mean 0 and deviation 1; never 0.
-    fn normal(&mut self) -> f64 {
-        let bits = self.next();
-        let sum: u64 = (0..4).map(|i| bits >> (16 * i) & 0xFFFF).sum();
-        (sum as f64 + 0.5 - 2.0 * 65535.0) / DEVIATION
-    }
-
-    /// Fisher and Yates.
-    pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            items.swap(last, (self.next() % (last as u64 + 1)) as usize);
-        }
-    }
+/// Of mean 0 and deviation 1; never 0.
+fn normal(random: &mut SplitMix64) -> f64 {
+    let bits = random.next();
+    let sum: u64 = (0..4).map(|i| bits >> (16 * i) & 0xFFFF).sum();
+    (sum as f64 + 0.5 - 2.0 * 65535.0) / DEVIATION
 }
 
 #[cfg(test)]
@@ -116,14 +94,5 @@ mod tests {
     fn a_seed_repeats() {
         assert_eq!(numbers(DType::BF16, 1000, 3), numbers(DType::BF16, 1000, 3));
         assert_ne!(numbers(DType::BF16, 1000, 3), numbers(DType::BF16, 1000, 4));
-    }
-
-    #[test]
-    fn a_shuffle_keeps_every_item() {
-        let mut items: Vec<usize> = (0..1000).collect();
-        Random::new(1).shuffle(&mut items);
-        assert!(items.windows(2).filter(|pair| pair[0] + 1 == pair[1]).count() < 10);
-        items.sort_unstable();
-        assert!(items.into_iter().eq(0..1000));
     }
 }

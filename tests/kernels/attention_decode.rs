@@ -11,6 +11,7 @@ use llama_kernels::reference::compare::{self, Matrix};
 use llama_kernels::tensor::DType;
 
 use super::device;
+use super::operands::{buffer, list, noise};
 use super::tensors::{packed as read, packed_mut as write, refused};
 
 const BF16: DType = DType::BF16;
@@ -189,26 +190,6 @@ struct Problem {
 struct Results {
     out: Vec<u8>,
     lse: Vec<u8>,
-}
-
-/// Numbers that are no pattern, within -2..2, the same for the same seed.
-fn noise(seed: u64, elements: usize) -> Vec<u8> {
-    let number = |i: usize| {
-        let mixed = (seed + i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let mixed = (mixed ^ (mixed >> 31)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        (mixed >> 40) as f32 / (1 << 22) as f32 - 2.0
-    };
-    (0..elements).flat_map(|i| bf16::from_f32(number(i)).to_le_bytes()).collect()
-}
-
-fn buffer(device: &Device, bytes: &[u8]) -> Buffer {
-    let mut buffer = device.allocate(bytes.len()).unwrap();
-    buffer.write(0, bytes).unwrap();
-    buffer
-}
-
-fn list(device: &Device, values: &[usize]) -> Buffer {
-    buffer(device, &values.iter().flat_map(|&value| (value as i32).to_le_bytes()).collect::<Vec<_>>())
 }
 
 impl Problem {

@@ -23,6 +23,8 @@ mod images;
 mod listing;
 #[cfg(feature = "sim")]
 mod matmul;
+#[cfg(feature = "sim")]
+mod operands;
 #[cfg(all(feature = "sim", feature = "cli"))]
 mod ops;
 #[cfg(all(feature = "sim", feature = "cli"))]

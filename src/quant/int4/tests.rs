@@ -1,18 +1,9 @@
 use super::*;
-
-/// SplitMix64 (Steele, Lea and Flood 2014).
-struct Rng(u64);
+use crate::random::SplitMix64 as Rng;
 
 impl Rng {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
     /// Roughly normal, of this deviation.
-    fn normal(&mut self, deviation: f32) -> f32 {
+    fn weight(&mut self, deviation: f32) -> f32 {
         let bits = self.next();
         let sum: u64 = (0..4).map(|i| bits >> (16 * i) & 0xFFFF).sum();
         (sum as f32 - 131_070.0) / 37_837.0 * deviation
@@ -57,7 +48,7 @@ fn error(weights: &[f32], values: &[f32]) -> f64 {
 fn the_search_is_close_to_trying_every_scale() {
     let mut rng = Rng(1);
     for dtype in TYPES {
-        let weights: Vec<f32> = (0..8 * 32).map(|_| round(dtype, rng.normal(0.02))).collect();
+        let weights: Vec<f32> = (0..8 * 32).map(|_| round(dtype, rng.weight(0.02))).collect();
         let quantized = Int4::quantize(&tensor(dtype, [8, 32], &weights), dtype, GroupSize::Of32).unwrap();
         let values = rows(&quantized, dtype);
         let (mut ours, mut least) = (0.0, 0.0);
@@ -76,7 +67,7 @@ fn the_search_is_close_to_trying_every_scale() {
 fn the_search_beats_scales_without_one() {
     let mut rng = Rng(2);
     for dtype in TYPES {
-        let weights: Vec<f32> = (0..8 * 128).map(|_| round(dtype, rng.normal(0.02))).collect();
+        let weights: Vec<f32> = (0..8 * 128).map(|_| round(dtype, rng.weight(0.02))).collect();
         let quantized = Int4::quantize(&tensor(dtype, [8, 128], &weights), dtype, GroupSize::Of128).unwrap();
         let ours = error(&weights, &rows(&quantized, dtype));
         let plain: f64 = weights
@@ -106,7 +97,7 @@ fn what_four_bits_hold_survives_bit_by_bit() {
             let group = group_size.columns(k);
             let mut weights = vec![0.0; n * k];
             for (i, weights) in weights.chunks_mut(group).enumerate() {
-                let scale = round(dtype, rng.normal(0.01) + 0.001);
+                let scale = round(dtype, rng.weight(0.01) + 0.001);
                 // Groups of few codes and of many, with and without the lowest; and of almost nothing but zeros.
                 let (lowest, most) = [(0, 16), (1, 15), (5, 7), (8, 2), (6, 3), (0, 16), (0, 16)][i % 7];
                 for (column, w) in weights.iter_mut().enumerate() {
@@ -128,7 +119,7 @@ fn what_four_bits_hold_survives_bit_by_bit() {
 fn no_weight_moves_by_more_than_a_step() {
     let mut rng = Rng(4);
     for (dtype, stored) in [(DType::BF16, DType::BF16), (DType::F16, DType::F16), (DType::F32, DType::BF16)] {
-        let weights: Vec<f32> = (0..8 * 64).map(|_| round(dtype, rng.normal(1.0))).collect();
+        let weights: Vec<f32> = (0..8 * 64).map(|_| round(dtype, rng.weight(1.0))).collect();
         let quantized = Int4::quantize(&tensor(dtype, [8, 64], &weights), stored, GroupSize::Of64).unwrap();
         let values = rows(&quantized, stored);
         for ((weights, values), &scale) in
