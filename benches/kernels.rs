@@ -101,9 +101,9 @@ fn planner(criterion: &mut Criterion) {
 fn simulator(criterion: &mut Criterion) -> Result<()> {
     use llama_kernels::bench::{
         AddRmsNorm, Attention, AttentionCombine, AttentionPath, Choice, Embed, GatherRows, Matmul,
-        MatmulPath, Memory, RmsNorm, RopeAppendKv, Sample, SiluAndMul, Work,
+        MatmulPath, Memory, PermuteColumns, RmsNorm, RopeAppendKv, Sample, SiluAndMul, Work,
     };
-    use llama_kernels::plan::MatmulShape;
+    use llama_kernels::plan::{Fp8Scales, MatmulShape, Operands};
 
     let (tokens, hidden) = (4, 2048);
     let (num_q_heads, num_kv_heads, head_dim) = (8, 2, 128);
@@ -115,20 +115,38 @@ fn simulator(criterion: &mut Criterion) -> Result<()> {
         num_q_heads,
         num_kv_heads,
         head_dim,
+        fp8_cache: false,
     };
-    let product = |m| Matmul {
-        shape: MatmulShape { m, n: 256, k: 1024, ..MatmulShape::default() },
+    let product_of = |operands, m| Matmul {
+        shape: MatmulShape { m, n: 256, k: 1024, operands, ..MatmulShape::default() },
         path: MatmulPath::Planned,
     };
-    let works: [Box<dyn Work>; 12] = [
+    let product = |m| product_of(Operands::Native, m);
+    let int4 = |m| product_of(Operands::Int4 { group: 128, zeros: false }, m);
+    let of_rows = Fp8Scales::Row;
+    let fp8 = |m| product_of(Operands::Fp8 { x: of_rows, weight: of_rows, fast_accumulation: false }, m);
+    let works: [Box<dyn Work>; 18] = [
         Box::new(Embed { tokens, hidden, vocab_size: 64 }),
-        Box::new(RmsNorm { tokens, hidden }),
-        Box::new(AddRmsNorm { tokens, hidden }),
+        Box::new(RmsNorm { tokens, hidden, permuted: false }),
+        Box::new(AddRmsNorm { tokens, hidden, permuted: false }),
+        Box::new(AddRmsNorm { tokens, hidden, permuted: true }),
+        Box::new(PermuteColumns { tokens, width: hidden }),
         Box::new(SiluAndMul { tokens, intermediate: hidden }),
-        Box::new(RopeAppendKv { tokens, num_q_heads, num_kv_heads, head_dim, num_positions: 64 }),
+        Box::new(RopeAppendKv {
+            tokens,
+            num_q_heads,
+            num_kv_heads,
+            head_dim,
+            num_positions: 64,
+            fp8_cache: false,
+        }),
         Box::new(GatherRows { rows: tokens, tokens: 64, hidden }),
         Box::new(product(1)),
         Box::new(product(64)),
+        Box::new(int4(1)),
+        Box::new(int4(64)),
+        Box::new(fp8(1)),
+        Box::new(fp8(64)),
         Box::new(attention(AttentionPath::Prefill, 64, 128)),
         Box::new(attention(AttentionPath::Decode, 1, 256)),
         Box::new(AttentionCombine { splits: 4, tokens, num_q_heads, head_dim }),

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Our kernels beside those of PyTorch, and of FlashInfer, FlashAttention and DeepGEMM where they are installed:
-the same numbers in the same process, outputs compared, times taken in turns.
+"""Our kernels beside those of PyTorch, and of FlashInfer, FlashAttention, DeepGEMM and Marlin where they are
+installed: the same numbers in the same process, outputs compared, times taken in turns.
 
     cargo build --release --example 09_c_abi --features sim
     llama-kernels bench --list --json rows.jsonl
@@ -10,9 +10,7 @@ needs PyTorch with CUDA. `--device sim` runs every operation at small shapes on 
 the CPU, and compares without a time. `--self-test` needs neither PyTorch nor a GPU. The method, and what is unfair to
 whom, is in docs/benchmarks.md.
 
-The operations are those of peerlib/operations.py. int4 and fp8 weights are not among them, because this library has
-no such operation. Each would be a class there, with torch._weight_int4pack_mm and Marlin, or torch._scaled_mm and
-DeepGEMM, as peers.
+The operations are those of peerlib/operations.py.
 """
 
 import argparse

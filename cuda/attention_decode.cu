@@ -2,12 +2,13 @@
 //                   queries each; split over the keys, for attention_combine to merge
 //
 // Layout: q, out [num_tokens, num_q_heads, head_dim]; keys and values in pages of a power of two of
-//         tokens, or contiguous; bf16 or f16, head_dim 64 or 128. With splits, f32 partial results
-//         and their lse (natural) go to the workspace: see AttentionParams.
+//         tokens, or contiguous; bf16 or f16, head_dim 64 or 128; keys and values the same, or e4m3
+//         codes (kv_cache.cuh). With splits, f32 partial results and their lse (natural) go to the
+//         workspace: see AttentionParams.
 // FLOPs:  4 * head_dim * group * num_kv_heads * sum over sequences of q_len * kv_len
 // Bytes:  4 * head_dim * num_kv_heads * sum of kv_len: keys and values, once. Queries and outputs
 //         are a thousandth of that at 1k keys; a split adds 8 * head_dim * rows for its partial
-//         result, written and read.
+//         result, written and read. Over an fp8 cache half of the first: 2 instead of 4.
 // Bound:  HBM bandwidth: group * q_len FLOPs a byte, 128 at most, where mma.sync balances the
 // memory
 //         at 150 to 200. Expected on an H200: 94% of the copy rate at 8 x 16k. The rest is lost in
@@ -29,6 +30,17 @@
 // (128) a thread for 16 rows, 145 or 199 at most for 64, of 255. Queries pass through the slice of
 // the ring that is filled last. A warp issues some 400 instructions for 16 keys of 128 elements; at
 // the memory's speed the four schedulers have 1760 slots in that time.
+//
+// An fp8 cache: the ring has twice the stages of half the bytes, so as many are under way. ldmatrix
+// takes codes for 16-bit elements, with half the loads. Of keys a lane gets four neighbouring codes
+// of each 16, which are one operand if the queries' columns are in the same order: queries are
+// loaded so, straight into registers. Of values, transposed, it gets two neighbouring columns of
+// two keys: the operands of two mma, one of even and one of odd columns. The codes become 16-bit
+// numbers in registers: since 8.9 one instruction for two of f16, four for bf16. 16 rows take 112
+// to 164 registers for f16, 124 to 185 for bf16, 64 rows 149 to 250. A warp issues some 470 (f16)
+// or 660 (bf16) instructions for 16 keys of 128 elements, where the schedulers have 880 slots at
+// the memory's speed. For 64 rows each of the four warps decodes all keys: there instructions bind,
+// at what a 16-bit cache takes.
 //
 // Grid: (num_kv_heads * num_seqs, max_splits, blocks of rows), from bounds that the host knows; the
 // number of a sequence's splits comes from its length on the device, so that a captured graph may
@@ -137,7 +149,7 @@ struct Split {
   __device__ __forceinline__ int num_tiles() const { return (end - start + kBlockN - 1) / kBlockN; }
 };
 
-template <typename Pair, int kHeadDim, int kBlockM>
+template <typename Cache, int kHeadDim, int kBlockM>
 class DecodeTile {
  public:
   __device__ __forceinline__ DecodeTile(const AttentionParams& params, char* smem, int seq_idx,
@@ -169,22 +181,26 @@ class DecodeTile {
   }
 
  private:
+  using Pair = typename Cache::Pair;
+  using Element = typename Cache::Element;
+
   static constexpr bool kOwnKeys = kBlockM == ATTENTION_DECODE_FEW_ROWS;  // of each warp
   static_assert(kOwnKeys || kBlockM == kWarps * 16, "each warp has 16 rows");
   static constexpr int kKeys = kOwnKeys ? kSliceKeys : kBlockN;  // that a warp multiplies at a time
-  static constexpr int kRowChunks = kHeadDim / kChunkElements;
-  static constexpr int kSliceBytes = kSliceKeys * kHeadDim * 2;
-  static constexpr int kTileBytes = kBlockN * kHeadDim * 2;  // of keys, or of values
+  static constexpr int kRowChunks = kHeadDim / kChunkElements;   // of queries
+  static constexpr int kSliceBytes = kSliceKeys * kHeadDim * Cache::kBytes;
+  static constexpr int kTileBytes = kBlockN * kHeadDim * Cache::kBytes;  // of keys, or of values
   static constexpr int kStages = ATTENTION_DECODE_RING_BYTES / (2 * kTileBytes);
   static constexpr int kRowThreads = kHeadDim / 4;  // that store a row
-  // Floats from one row of results to the next in shared memory: the eight threads that write
-  // neighbouring columns of a row, and the rows beside it, meet different banks.
-  static constexpr int kResultStride = kHeadDim + 8;
+  // Floats from one row of results to the next in shared memory: the threads that write together,
+  // four neighbouring columns of a row each, and the rows beside it, meet different banks.
+  static constexpr int kResultStride = kHeadDim + (Cache::kIsFp8 ? 16 : 8);
   static constexpr int kParts = kOwnKeys ? kWarps : 1;  // results of a row
   static_assert(kWarps * 16 * (kResultStride + 2) * 4 <= ATTENTION_DECODE_RING_BYTES,
                 "results take the place of the ring");
 
-  using Copy = TileCopy<kHeadDim, kSliceKeys, kWarpSize>;
+  using Copy = TileCopy<kHeadDim, Cache::kBytes, kSliceKeys, kWarpSize>;
+  using CacheHead = Head<Cache::kBytes>;
   using QueryOperand = uint32_t[kHeadDim / 16][4];
 
   static __device__ __forceinline__ int warp_idx() { return threadIdx.x / kWarpSize; }
@@ -221,18 +237,39 @@ class DecodeTile {
         continue;
       }
       const int tile_row = warp_row() + row;
-      const int64_t token = queries_.begin + rows_.query(tile_row);
-      const int64_t head = kv_head_ * rows_.group + rows_.head(tile_row);
-      const char* gmem = reinterpret_cast<const char*>(params_.q) +
-                         (token * params_.q_stride_token + head * params_.q_stride_head) * 2;
-      cp_async(smem_row, gmem + chunk * kChunkBytes, tile_row < rows_.num);
+      cp_async(smem_row, query(tile_row) + chunk * kChunkBytes, tile_row < rows_.num);
     }
+  }
+
+  // Where the query of a row of the tile stands.
+  __device__ __forceinline__ const char* query(int row) const {
+    const int64_t token = queries_.begin + rows_.query(row);
+    const int64_t head = kv_head_ * rows_.group + rows_.head(row);
+    return reinterpret_cast<const char*>(params_.q) +
+           (token * params_.q_stride_token + head * params_.q_stride_head) * 2;
   }
 
   static __device__ __forceinline__ void load_queries(QueryOperand& q, uint32_t smem) {
     const uint32_t lane_q = smem + swizzled<kRowChunks>(lane_idx() % 16, lane_idx() / 16);
 #pragma unroll
     for (int k = 0; k < kHeadDim / 16; ++k) ldmatrix_x4(q[k], lane_q ^ k * 2 * kChunkBytes);
+  }
+
+  // Queries in the order in which multiply_qk_codes wants them, straight from memory: of every 16
+  // elements a thread has four neighbours, of two rows. Zeros for rows that do not exist.
+  __device__ __forceinline__ void load_queries_for_codes(QueryOperand& q) const {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int row = warp_row() + lane_idx() / 4 + 8 * i;
+      const bool exists = row < rows_.num;
+      const char* gmem = query(exists ? row : 0) + lane_idx() % 4 * 8;
+#pragma unroll
+      for (int k = 0; k < kHeadDim / 16; ++k) {
+        const int2 pairs = exists ? ld_global_i32x2(gmem + k * 32) : int2{0, 0};
+        q[k][i] = pairs.x;
+        q[k][i + 2] = pairs.y;
+      }
+    }
   }
 
   // acc_s = Q K^T of the warp's rows and keys.
@@ -257,6 +294,57 @@ class DecodeTile {
     }
   }
 
+  // The same of codes. An 8x8 matrix of 16-bit elements is 16 codes of 8 keys: a thread gets four
+  // neighbours, which are the operand of one mma if the queries' columns are taken likewise.
+  static __device__ __forceinline__ void multiply_qk_codes(Accumulators<1, kKeys / 8>& acc_s,
+                                                           const QueryOperand& q, uint32_t smem_k) {
+    constexpr int kKeyChunks = kHeadDim / kChunkBytes;
+    const uint32_t lane_k = smem_k + swizzled<kKeyChunks>(lane_idx() % 16, lane_idx() / 16);
+#pragma unroll
+    for (int chunk = 0; chunk < kKeyChunks; chunk += 2) {
+#pragma unroll
+      for (int n = 0; n < kKeys / 8; n += 2) {
+        uint32_t codes[4];
+        ldmatrix_x4(codes, (lane_k ^ chunk * kChunkBytes) + n / 2 * kSliceBytes);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const uint2 keys = Cache::decode(codes[i]);
+          const int k = chunk + i / 2;
+          if (k == 0) {
+            mma_m16n8k16_first<Pair>(acc_s[0][n + i % 2], q[k], keys.x, keys.y);
+          } else {
+            mma_m16n8k16<Pair>(acc_s[0][n + i % 2], q[k], keys.x, keys.y);
+          }
+        }
+      }
+    }
+  }
+
+  // acc_o += P V of codes. Transposed, an 8x8 matrix gives a thread two neighbouring elements of
+  // two keys: the operands of two mma, of the even and of the odd columns of every 16. So column
+  // 4t + 2j + i of 16c.. is accumulator j of tile 2c + i, t being the lane in its group of four.
+  static __device__ __forceinline__ void multiply_pv_codes(Accumulators<1, kHeadDim / 8>& acc_o,
+                                                           const Probabilities<1, kKeys / 8>& p,
+                                                           uint32_t smem_v) {
+    constexpr int kValueChunks = kHeadDim / kChunkBytes;
+    const uint32_t lane_v = smem_v + swizzled<kValueChunks>(lane_idx() % 16, lane_idx() / 16);
+#pragma unroll
+    for (int k = 0; k < kKeys / 16; ++k) {
+#pragma unroll
+      for (int chunk = 0; chunk < kValueChunks; chunk += 2) {
+        uint32_t codes[4];
+        ldmatrix_x4_trans(codes, (lane_v ^ chunk * kChunkBytes) + k * kSliceBytes);
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          const uint2 lower = Cache::decode_alternate(codes[2 * i]);
+          const uint2 upper = Cache::decode_alternate(codes[2 * i + 1]);
+          mma_m16n8k16<Pair>(acc_o[0][2 * (chunk + i)], p[0][k], lower.x, upper.x);
+          mma_m16n8k16<Pair>(acc_o[0][2 * (chunk + i) + 1], p[0][k], lower.y, upper.y);
+        }
+      }
+    }
+  }
+
   // How many of the keys from `key` on the rows of this thread see.
   __device__ __forceinline__ void limits(int (&limit)[2], int key) const {
 #pragma unroll
@@ -269,14 +357,18 @@ class DecodeTile {
   __device__ __forceinline__ void sync_and_hide(Accumulators<1, kHeadDim / 8>& acc_o,
                                                 const Copy& copy, uint32_t smem_copied,
                                                 uint32_t smem_v, int key) const {
-    const bool found = !copied_finite<Pair>(copy, smem_copied);
+    const bool found = !copied_finite<Element>(copy, smem_copied);
     sync();
     if (!(kOwnKeys ? __any_sync(0xffffffff, found) : __syncthreads_or(found))) return;
     int limit[2];
     limits(limit, key);
-    add_not_finite<Pair, kHeadDim, 1>(acc_o, smem_v, kKeys, limit, lane_idx());
+    if constexpr (Cache::kIsFp8) {
+      add_nan_codes<kHeadDim>(acc_o, smem_v, kKeys, limit, lane_idx());
+    } else {
+      add_not_finite<Pair, kHeadDim, 1>(acc_o, smem_v, kKeys, limit, lane_idx());
+    }
     sync();
-    zero_not_finite<Pair>(copy, smem_copied);
+    zero_not_finite<Element>(copy, smem_copied);
     sync();
   }
 
@@ -285,8 +377,8 @@ class DecodeTile {
   __device__ __forceinline__ void attend(Accumulators<1, kHeadDim / 8>& acc_o,
                                          OnlineSoftmax<1>& softmax) const {
     constexpr int kPending = 2 * kStages - 2;  // copies behind the one that is waited for
-    const Head k_head = Head::of_keys(params_, kv_head_);
-    const Head v_head = Head::of_values(params_, kv_head_);
+    const CacheHead k_head = CacheHead::of_keys(params_, kv_head_);
+    const CacheHead v_head = CacheHead::of_values(params_, kv_head_);
     const Copy copy(lane_idx());
     const uint32_t smem_ring = smem_address(smem_);
     const uint32_t own_slice = warp_idx() * kSliceBytes;
@@ -300,8 +392,13 @@ class DecodeTile {
     }
     int next_page = copy.page_of(params_, keys_, first_key + kStages * kBlockN);
 
+    QueryOperand q;
     const uint32_t smem_q = smem_ring + (2 * kStages - 1) * kTileBytes + own_slice;
-    copy_queries(smem_q);
+    if constexpr (Cache::kIsFp8) {
+      load_queries_for_codes(q);
+    } else {
+      copy_queries(smem_q);
+    }
 #pragma unroll
     for (int i = 0; i < kStages; ++i) {
       const int start = first_key + i * kBlockN;
@@ -315,10 +412,11 @@ class DecodeTile {
       cp_async_commit();
     }
 
-    cp_async_wait<kPending>();
-    __syncwarp();
-    QueryOperand q;
-    load_queries(q, smem_q);
+    if constexpr (!Cache::kIsFp8) {
+      cp_async_wait<kPending>();
+      __syncwarp();
+      load_queries(q, smem_q);
+    }
 
     const int all_see = visible(0);  // so many keys
     const uint32_t read_slice = kOwnKeys ? own_slice : 0;
@@ -338,13 +436,17 @@ class DecodeTile {
       }
       cp_async_commit();
       Accumulators<1, kKeys / 8> acc_s;
-      multiply_qk(acc_s, q, smem_ring + stage + read_slice);
+      if constexpr (Cache::kIsFp8) {
+        multiply_qk_codes(acc_s, q, smem_ring + stage + read_slice);
+      } else {
+        multiply_qk(acc_s, q, smem_ring + stage + read_slice);
+      }
       if (key + kKeys > all_see) {
         int limit[2];
         limits(limit, key);
         mask_keys(acc_s, limit, lane_idx());
       }
-      softmax.step(acc_s, acc_o, params_.softmax_scale_log2);
+      softmax.step(acc_s, acc_o, params_.softmax_scale_log2 * Cache::kUnit);
       Probabilities<1, kKeys / 8> p;
       round_probabilities<Pair, 1, kKeys / 8>(p, acc_s);
 
@@ -362,7 +464,11 @@ class DecodeTile {
         copy.copy(params_, smem_ring + stage + own_slice, k_head, keys_, copied_key, page);
       }
       cp_async_commit();
-      multiply_pv<Pair, kHeadDim>(acc_o, p, smem_v + read_slice, lane_idx());
+      if constexpr (Cache::kIsFp8) {
+        multiply_pv_codes(acc_o, p, smem_v + read_slice);
+      } else {
+        multiply_pv<Pair, kHeadDim>(acc_o, p, smem_v + read_slice, lane_idx());
+      }
       key += kBlockN;
       last_stage = stage;
       stage = stage == 2 * (kStages - 1) * kTileBytes ? 0 : stage + 2 * kTileBytes;
@@ -405,7 +511,7 @@ class DecodeTile {
       // Where all scores are -inf though keys are seen there is no softmax: 0 * rcp(0) is NaN. As a
       // part of the keys it is one without weight.
       const bool sees_keys = visible(row) > split_.start;
-      const float scale = sees_keys ? rcp(sum) : 0.0f;
+      const float scale = sees_keys ? rcp(sum) * (params_.v_scale * Cache::kUnit) : 0.0f;
 #pragma unroll
       for (float& x : out) x *= scale;
       float lse = fmaf(max, kLn2, lg2(sum) * kLn2);
@@ -421,17 +527,27 @@ class DecodeTile {
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       const int row = warp_idx() * 16 + lane_idx() / 4 + 8 * i;
-      const int column = lane_idx() % 4;
+      const int column = lane_idx() % 4;  // of four
       float sum = softmax.row_sum[i];
       sum += __shfl_xor_sync(0xffffffff, sum, 1);
       sum += __shfl_xor_sync(0xffffffff, sum, 2);
       const float state = column == 0 ? softmax.row_max[i] : sum;
       if (column < 2) st_shared(smem_state + (row * 2 + column) * 4, __float_as_uint(state));
+      if constexpr (Cache::kIsFp8) {
 #pragma unroll
-      for (int n = 0; n < kHeadDim / 8; ++n) {
-        const float(&acc)[4] = acc_o[0][n];
-        st_shared(smem_out + (row * kResultStride + n * 8 + column * 2) * 4,
-                  uint2{__float_as_uint(acc[2 * i]), __float_as_uint(acc[2 * i + 1])});
+        for (int n = 0; n < kHeadDim / 8; n += 2) {
+          const float(&even)[4] = acc_o[0][n];
+          const float(&odd)[4] = acc_o[0][n + 1];
+          st_shared_f32x4(smem_out + (row * kResultStride + n * 8 + column * 4) * 4,
+                          {even[2 * i], odd[2 * i], even[2 * i + 1], odd[2 * i + 1]});
+        }
+      } else {
+#pragma unroll
+        for (int n = 0; n < kHeadDim / 8; ++n) {
+          const float(&acc)[4] = acc_o[0][n];
+          st_shared(smem_out + (row * kResultStride + n * 8 + column * 2) * 4,
+                    uint2{__float_as_uint(acc[2 * i]), __float_as_uint(acc[2 * i + 1])});
+        }
       }
     }
   }
@@ -475,7 +591,7 @@ class DecodeTile {
   const Split& split_;
 };
 
-template <typename Pair, int kHeadDim, int kBlockM>
+template <typename Cache, int kHeadDim, int kBlockM>
 __device__ __forceinline__ void attention_decode(const AttentionParams& params) {
   extern __shared__ __align__(1024) char smem[];
   const int seq_idx = blockIdx.x / params.num_kv_heads;
@@ -494,8 +610,8 @@ __device__ __forceinline__ void attention_decode(const AttentionParams& params) 
   if (params.max_splits > 1) mark_missing<kBlockM>(params, seq_idx, kv_head, rows);
   if (rows.num <= 0) return;
   const Split split(params, blockIdx.y, keys.len);
-  const DecodeTile<Pair, kHeadDim, kBlockM> tile(params, smem, seq_idx, kv_head, queries, rows,
-                                                 keys, split);
+  const DecodeTile<Cache, kHeadDim, kBlockM> tile(params, smem, seq_idx, kv_head, queries, rows,
+                                                  keys, split);
   if (split.start < split.end) {
     tile.run();
   } else {
@@ -504,17 +620,25 @@ __device__ __forceinline__ void attention_decode(const AttentionParams& params) 
 }
 
 // Two blocks on a multiprocessor: shared memory has room for no more.
-#define ATTENTION_DECODE(name, Pair, head_dim, rows)                            \
+#define ATTENTION_DECODE(name, Cache, head_dim, rows)                           \
   extern "C" __global__ void __launch_bounds__(kThreads, 2)                     \
       attention_decode_##name(const __grid_constant__ AttentionParams params) { \
-    attention_decode<Pair, head_dim, rows>(params);                             \
+    attention_decode<Cache, head_dim, rows>(params);                            \
   }
-ATTENTION_DECODE(bf16_hd64_m16, __nv_bfloat162, 64, 16)
-ATTENTION_DECODE(bf16_hd64_m64, __nv_bfloat162, 64, 64)
-ATTENTION_DECODE(bf16_hd128_m16, __nv_bfloat162, 128, 16)
-ATTENTION_DECODE(bf16_hd128_m64, __nv_bfloat162, 128, 64)
-ATTENTION_DECODE(f16_hd64_m16, __half2, 64, 16)
-ATTENTION_DECODE(f16_hd64_m64, __half2, 64, 64)
-ATTENTION_DECODE(f16_hd128_m16, __half2, 128, 16)
-ATTENTION_DECODE(f16_hd128_m64, __half2, 128, 64)
+ATTENTION_DECODE(bf16_hd64_m16, NativeCache<__nv_bfloat162>, 64, 16)
+ATTENTION_DECODE(bf16_hd64_m64, NativeCache<__nv_bfloat162>, 64, 64)
+ATTENTION_DECODE(bf16_hd128_m16, NativeCache<__nv_bfloat162>, 128, 16)
+ATTENTION_DECODE(bf16_hd128_m64, NativeCache<__nv_bfloat162>, 128, 64)
+ATTENTION_DECODE(f16_hd64_m16, NativeCache<__half2>, 64, 16)
+ATTENTION_DECODE(f16_hd64_m64, NativeCache<__half2>, 64, 64)
+ATTENTION_DECODE(f16_hd128_m16, NativeCache<__half2>, 128, 16)
+ATTENTION_DECODE(f16_hd128_m64, NativeCache<__half2>, 128, 64)
+ATTENTION_DECODE(fp8kv_bf16_hd64_m16, Fp8Cache<__nv_bfloat162>, 64, 16)
+ATTENTION_DECODE(fp8kv_bf16_hd64_m64, Fp8Cache<__nv_bfloat162>, 64, 64)
+ATTENTION_DECODE(fp8kv_bf16_hd128_m16, Fp8Cache<__nv_bfloat162>, 128, 16)
+ATTENTION_DECODE(fp8kv_bf16_hd128_m64, Fp8Cache<__nv_bfloat162>, 128, 64)
+ATTENTION_DECODE(fp8kv_f16_hd64_m16, Fp8Cache<__half2>, 64, 16)
+ATTENTION_DECODE(fp8kv_f16_hd64_m64, Fp8Cache<__half2>, 64, 64)
+ATTENTION_DECODE(fp8kv_f16_hd128_m16, Fp8Cache<__half2>, 128, 16)
+ATTENTION_DECODE(fp8kv_f16_hd128_m64, Fp8Cache<__half2>, 128, 64)
 #undef ATTENTION_DECODE

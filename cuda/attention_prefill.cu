@@ -4,11 +4,13 @@
 // Layout: q, out [num_tokens, num_q_heads, head_dim], bf16 or f16, head_dim 64 or 128; keys and
 //         values in pages or contiguous, by strides (AttentionParams); lse f32 where asked for.
 //         Scores, their softmax and all sums are f32; probabilities are rounded to the type of the
-//         values before they meet them, row sums are of unrounded ones.
+//         values before they meet them, row sums are of unrounded ones. An fp8 cache holds e4m3
+//         codes, 16-byte aligned rows: see kv_cache.cuh.
 // FLOPs:  4 * head_dim * num_q_heads * (keys seen, summed over the queries)
 // Bytes:  2 * head_dim * (2 * num_tokens * num_q_heads + 2 * num_kv_heads * sum of kv_len), and
 //         4 * num_tokens * num_q_heads of lse. Through L2 each tile reads the keys and values that
-//         it sees: cost::attention_prefill_tile.
+//         it sees: cost::attention_prefill_tile. An fp8 cache: a byte for each element of keys and
+//         values instead of two.
 // Bound:  tensor cores, at what mma.sync reaches of them: 62-65% of the peak of an H200, 620
 //         TFLOP/s. Expected: half of that for causal prompts of 4K tokens and head_dim 128. The
 //         rest is lost in the softmax (for 256 mma of a warp and tile 64 MUFU, of 8 cycles each,
@@ -27,11 +29,19 @@
 // beyond the diagonal are not visited; what has to look at bounds (the diagonal, the last keys,
 // pages of a few tokens) has a loop of its own, behind the one that has none.
 //
+// An fp8 cache: tensor cores want 16 bits. Each thread decodes the codes that it has copied, before
+// the barrier that is there anyway, into a tile of which the products know nothing else: a warp
+// that decoded its operands itself would do all of the block's work. The ring's room is divided
+// into codes of keys and of values (half a tile each) and both decoded tiles. To the 256 mma of a
+// warp and tile that adds 24 accesses of shared memory of 16 bytes and 64 conversions of two codes,
+// for bf16 with three instructions more each; at head_dim 64 the same.
+//
 // The result of a query depends on its sequence alone, not on the batch or the chunk that it comes
 // in: its tiles of keys begin at key 0, and no row's arithmetic depends on another's.
 #include "common/attention.cuh"
 #include "common/not_finite.cuh"
 #include "common/prefill_schedule.cuh"
+#include "common/tile_decoder.cuh"
 #include "ptx/special.cuh"
 
 constexpr int kThreads = ATTENTION_PREFILL_THREADS;
@@ -77,11 +87,13 @@ struct Work {
   uint64_t v_base;
 
   Work() = default;
-  __device__ __forceinline__ Work(const AttentionParams& params, const RowTileOfHead& tile)
+  template <typename CacheHead>
+  __device__ __forceinline__ Work(const AttentionParams& params, const RowTileOfHead& tile,
+                                  CacheHead)
       : tile(tile),
         rows(tile, params.group),
-        k_base(Head::of_keys(params, tile.kv_head).base),
-        v_base(Head::of_values(params, tile.kv_head).base) {
+        k_base(CacheHead::of_keys(params, tile.kv_head).base),
+        v_base(CacheHead::of_values(params, tile.kv_head).base) {
     bool wrong = false;  // said already, by the schedule
     keys = Keys::of(params, tile.seq, wrong);
     all_see = visible(0);
@@ -108,21 +120,26 @@ struct Thread {
   }
 };
 
-template <typename Pair, int kHeadDim>
+template <typename Cache, int kHeadDim>
 struct PrefillTile {
+  using Pair = typename Cache::Pair;
   static constexpr int kRowChunks = kHeadDim / kChunkElements;
   static constexpr int kBlockN =
       kHeadDim == 64 ? ATTENTION_PREFILL_KEYS_HD64 : ATTENTION_PREFILL_KEYS;
   static constexpr int kTilesN = kBlockN / 8;
   static constexpr int kStageBytes = kBlockN * kHeadDim * 2;
-  using Copy = TileCopy<kHeadDim, kBlockN, kThreads>;
+  using Copy = TileCopy<kHeadDim, Cache::kBytes, kBlockN, kThreads>;
+  using CacheHead = Head<Cache::kBytes>;
+  // What knows the chunks of 16-bit values that a thread has brought.
+  using Values = std::conditional_t<Cache::kIsFp8, TileDecoder<Cache, kHeadDim, Copy>, Copy>;
+  static_assert(kStages == 3, "codes of keys and values, and both decoded, take as much room");
 
   // What a warp has of its rows and their place among the tiles of keys.
   struct State {
     Accumulators<kTilesM, kHeadDim / 8> acc_o = {};
     OnlineSoftmax<kTilesM> softmax;
     int start = 0;  // the tile's first key
-    int stage = 0;  // of the keys, in the ring: keys 0, values 0, keys 1, values 1, …
+    int stage = 0;  // of the keys, in the ring: keys 0, values 0, keys 1, values 1, … (16 bits)
     int page = 0;   // of this thread's rows of the next tile
   };
 
@@ -162,6 +179,7 @@ struct PrefillTile {
       const int row = warp_row + 8 * i + lane_idx / 4;
       float scale, lse;
       state.softmax.finish(i, work.visible(row) > 0, scale, lse);
+      scale *= params.v_scale * Cache::kUnit;
       if (params.lse != 0 && lane_idx % 4 == 0 && row < work.rows.num) {
         const int64_t token = work.tile.q_begin + work.rows.token(row);
         const int64_t head = work.tile.kv_head * work.rows.group + work.rows.head(row);
@@ -196,9 +214,9 @@ struct PrefillTile {
       const Copy copy(threadIdx.x);
       copy_queries();
       state.page = bounded_page(params, copy.page_of(params, work.keys, 0));
-      copy_keys<false>(copy, smem_stage(0), 0, state.page);
+      copy_keys<false>(copy, copied_keys(0), 0, state.page);
       cp_async_commit();
-      copy_values<false>(copy, smem_stage(1), 0, state.page);
+      copy_values<false>(copy, copied_values(1), 0, state.page);
       cp_async_commit();
       state.page = copy.page_of(params, work.keys, kBlockN);
 
@@ -218,10 +236,11 @@ struct PrefillTile {
     const int start = state.start, next = start + kBlockN;
     const bool more = kWhole || next < work.num_keys;
     cp_async_wait<1>();  // the keys are there
-    __syncthreads();     // for all; and all have read the values before these
+    const uint32_t smem_k = decoded_keys(state.stage);
+    __syncthreads();  // for all; and all have read the values before these
     if (more) {
       state.page = bounded_page(params, state.page);
-      copy_keys<kWhole>(copy, smem_stage(state.stage + 2), next, state.page);
+      copy_keys<kWhole>(copy, copied_keys(state.stage + 2), next, state.page);
     }
     cp_async_commit();
 
@@ -235,26 +254,29 @@ struct PrefillTile {
     Probabilities<kTilesM, kTilesN> p;
     if (some_see) {
       Accumulators<kTilesM, kTilesN> acc_s;
-      multiply_qk<Pair, kHeadDim>(acc_s, smem_q + warp_row * kRowChunks * kChunkBytes,
-                                  smem_stage(state.stage), lane_idx);
+      multiply_qk<Pair, kHeadDim>(acc_s, smem_q + warp_row * kRowChunks * kChunkBytes, smem_k,
+                                  lane_idx);
       if (!kWhole && next > all_see) {
         int limit[2 * kTilesM];
         limits(limit, thread, start);
         mask_keys(acc_s, limit, lane_idx);
       }
-      state.softmax.step(acc_s, state.acc_o, params.softmax_scale_log2);
+      state.softmax.step(acc_s, state.acc_o, params.softmax_scale_log2 * Cache::kUnit);
       round_probabilities<Pair, kTilesM, kTilesN>(p, acc_s);
     }
 
     cp_async_wait<1>();  // the values are there
-    const uint32_t smem_v = smem_stage(state.stage + 1);
+    const uint32_t smem_v = decoded_values(state.stage + 1);
     if (kWhole || next <= work.all_see) {
       __syncthreads();  // for all; and all have read the keys
-    } else if (__syncthreads_or(!copied_finite<Pair>(copy, smem_v))) {
-      hide_not_finite(state.acc_o, copy, smem_v, start);
+    } else {
+      const Values values(Thread::anew().idx);
+      if (__syncthreads_or(!copied_finite<Pair>(values, smem_v))) {
+        hide_not_finite(state.acc_o, values, smem_v, start);
+      }
     }
     if (more) {
-      copy_values<kWhole>(copy, smem_stage(state.stage), next, state.page);
+      copy_values<kWhole>(copy, copied_values(state.stage), next, state.page);
       state.page = copy.page_of(params, work.keys, next + kBlockN);
     }
     cp_async_commit();
@@ -276,51 +298,79 @@ struct PrefillTile {
 
   // Takes what is not finite out of a tile of values, and adds it to the rows that see it.
   __device__ __forceinline__ void hide_not_finite(Accumulators<kTilesM, kHeadDim / 8>& acc_o,
-                                                  const Copy& copy, uint32_t smem_v,
+                                                  const Values& values, uint32_t smem_v,
                                                   int start) const {
     int limit[2 * kTilesM];
     const Thread thread = Thread::anew();
     limits(limit, thread, start);
     add_not_finite<Pair, kHeadDim, kTilesM>(acc_o, smem_v, kBlockN, limit, thread.lane_idx());
     __syncthreads();
-    zero_not_finite<Pair>(copy, smem_v);
+    zero_not_finite<Pair>(values, smem_v);
     __syncthreads();
   }
 
-  // Stage `idx` of the ring, `idx` being at most one round too far.
+  // Where copies of keys and values go, and where they are multiplied: a stage of the ring, `idx`
+  // being at most one round too far. With an fp8 cache codes have places of their own behind those
+  // of the decoded tiles, and are decoded here: a thread its own ones, as soon as it has them. All
+  // have read what that overwrites, before the last barrier.
+  __device__ __forceinline__ uint32_t copied_keys(int idx) const {
+    return Cache::kIsFp8 ? smem_ring() + 2 * kStageBytes : smem_stage(idx);
+  }
+  __device__ __forceinline__ uint32_t copied_values(int idx) const {
+    return Cache::kIsFp8 ? smem_ring() + 2 * kStageBytes + kStageBytes / 2 : smem_stage(idx);
+  }
+  __device__ __forceinline__ uint32_t decoded_keys(int idx) const {
+    return decoded(copied_keys(idx), smem_ring());
+  }
+  __device__ __forceinline__ uint32_t decoded_values(int idx) const {
+    return decoded(copied_values(idx), smem_ring() + kStageBytes);
+  }
+
+  __device__ __forceinline__ uint32_t decoded(uint32_t smem_copied, uint32_t smem_tile) const {
+    if constexpr (Cache::kIsFp8) {
+      Values(Thread::anew().idx).decode(smem_copied, smem_tile);
+      return smem_tile;
+    } else {
+      return smem_copied;
+    }
+  }
+
+  __device__ __forceinline__ uint32_t smem_ring() const { return smem_q + kBlockM * kHeadDim * 2; }
+
   __device__ __forceinline__ uint32_t smem_stage(int idx) const {
-    return smem_q + kBlockM * kHeadDim * 2 + (idx < kStages ? idx : idx - kStages) * kStageBytes;
+    return smem_ring() + (idx < kStages ? idx : idx - kStages) * kStageBytes;
   }
 
   template <bool kWhole>
   __device__ __forceinline__ void copy_keys(const Copy& copy, uint32_t smem, int start,
                                             int page) const {
-    const Head head = Head::keys_at(params, work.k_base);
+    const CacheHead head = CacheHead::keys_at(params, work.k_base);
     copy.template copy<kWhole>(params, smem, head, work.keys, start, page);
   }
 
   template <bool kWhole>
   __device__ __forceinline__ void copy_values(const Copy& copy, uint32_t smem, int start,
                                               int page) const {
-    const Head head = Head::values_at(params, work.v_base);
+    const CacheHead head = CacheHead::values_at(params, work.v_base);
     copy.template copy<kWhole>(params, smem, head, work.keys, start, page);
   }
 };
 
-template <typename Pair, int kHeadDim>
+template <typename Cache, int kHeadDim>
 __device__ __forceinline__ void attention_prefill(const AttentionParams& params) {
   extern __shared__ __align__(256) uint4 smem[];
   __shared__ Work work;
-  using Tile = PrefillTile<Pair, kHeadDim>;
+  using Tile = PrefillTile<Cache, kHeadDim>;
   static_assert(ATTENTION_PREFILL_MAX_SEQS * sizeof(TiledSequence) <=
                     kBlockM * kHeadDim * 2 + kStages * Tile::kStageBytes,
                 "the table of sequences stands where the tiles come to stand");
   if (threadIdx.x < kWarpSize) {
-    const PrefillSchedule schedule(params, reinterpret_cast<TiledSequence*>(smem), kHeadDim);
+    const PrefillSchedule schedule(params, reinterpret_cast<TiledSequence*>(smem),
+                                   kHeadDim * Cache::kBytes);
     const RowTileOfHead found = schedule.find(params, blockIdx.x);
     if (threadIdx.x == 0) {
       work.tile.seq = found.seq;
-      if (found.seq >= 0) work = Work(params, found);
+      if (found.seq >= 0) work = Work(params, found, typename Tile::CacheHead{});
     }
   }
   __syncthreads();
@@ -330,22 +380,17 @@ __device__ __forceinline__ void attention_prefill(const AttentionParams& params)
 }
 
 // Two blocks a multiprocessor: all of its registers.
-extern "C" __global__ void __launch_bounds__(kThreads, 2)
-    attention_prefill_bf16_hd64(const __grid_constant__ AttentionParams params) {
-  attention_prefill<__nv_bfloat162, 64>(params);
-}
-
-extern "C" __global__ void __launch_bounds__(kThreads, 2)
-    attention_prefill_bf16_hd128(const __grid_constant__ AttentionParams params) {
-  attention_prefill<__nv_bfloat162, 128>(params);
-}
-
-extern "C" __global__ void __launch_bounds__(kThreads, 2)
-    attention_prefill_f16_hd64(const __grid_constant__ AttentionParams params) {
-  attention_prefill<__half2, 64>(params);
-}
-
-extern "C" __global__ void __launch_bounds__(kThreads, 2)
-    attention_prefill_f16_hd128(const __grid_constant__ AttentionParams params) {
-  attention_prefill<__half2, 128>(params);
-}
+#define ATTENTION_PREFILL(name, Cache, head_dim)                                 \
+  extern "C" __global__ void __launch_bounds__(kThreads, 2)                      \
+      attention_prefill_##name(const __grid_constant__ AttentionParams params) { \
+    attention_prefill<Cache, head_dim>(params);                                  \
+  }
+ATTENTION_PREFILL(bf16_hd64, NativeCache<__nv_bfloat162>, 64)
+ATTENTION_PREFILL(bf16_hd128, NativeCache<__nv_bfloat162>, 128)
+ATTENTION_PREFILL(f16_hd64, NativeCache<__half2>, 64)
+ATTENTION_PREFILL(f16_hd128, NativeCache<__half2>, 128)
+ATTENTION_PREFILL(fp8kv_bf16_hd64, Fp8Cache<__nv_bfloat162>, 64)
+ATTENTION_PREFILL(fp8kv_bf16_hd128, Fp8Cache<__nv_bfloat162>, 128)
+ATTENTION_PREFILL(fp8kv_f16_hd64, Fp8Cache<__half2>, 64)
+ATTENTION_PREFILL(fp8kv_f16_hd128, Fp8Cache<__half2>, 128)
+#undef ATTENTION_PREFILL

@@ -13,11 +13,11 @@
 //         storing the tile where a multiprocessor has one block.
 //
 //   tile         warps              stages      shared  registers  blocks a multiprocessor
-//   128x256x64   8 of 64x64         3 of 48 KB  144 KB  228        1
-//   128x256x32   8 of 64x64         4 of 24 KB   96 KB  226        1, for 99 KB of shared memory
-//   128x128x64   4 of 64x64         3 of 32 KB   96 KB  226        2
-//   64x128x64    4 of 32x64         4 of 24 KB   96 KB  146        2, the batch-invariant one
-//   64x64x128    2 of 32x64, twice  3 of 32 KB   96 KB  148        2
+//   128x256x64   8 of 64x64         3 of 48 KB  144 KB  248        1
+//   128x256x32   8 of 64x64         4 of 24 KB   96 KB  246        1, for 99 KB of shared memory
+//   128x128x64   4 of 64x64         3 of 32 KB   96 KB  250        2
+//   64x128x64    4 of 32x64         4 of 24 KB   96 KB  168        2, the batch-invariant one
+//   64x64x128    2 of 32x64, twice  3 of 32 KB   96 KB  168        2
 //
 // A warp of 64x64 outputs makes 32 mma of 8 ldmatrix for each 16 columns. In the first tile that
 // is, for a block, 410 cycles of the tensor cores at the 1280 products a cycle that mma.sync has on
@@ -26,29 +26,11 @@
 // multiprocessors together ask for 30 bytes a cycle each, about what L2 has to give; a tile of
 // 128x128 would want 40. Half of the main loop's instructions are HMMA. Shared memory is swizzled:
 // no bank is ever in conflict. plan::matmul chooses the tile from these numbers.
-#include "common/epilogue.cuh"
-#include "common/tile_matmul.cuh"
-
-template <class Shape, typename Pair>
-__device__ __forceinline__ void matmul(const MatmulParams& params) {
-  extern __shared__ __align__(256) unsigned char smem_pipeline[];
-  const uint32_t smem = smem_address(smem_pipeline);
-  const WarpCoordinate<Shape> warp;
-  const TileCoordinate<Shape, MATMUL_RASTER_ROWS> tile(params.m, params.n);
-
-  ActivationOperand<Shape> x(params.x, params.x_stride_row, tile.first_row, params.m, params.k,
-                             warp);
-  WeightOperand<Shape> weight(params.weight, params.weight_stride_row, tile.first_column, params.n,
-                              params.k, warp);
-  Accumulators<Shape> acc = {};
-  const int num_stages = (params.k - 1) / Shape::kBlockK + 1;
-  matmul_stages<Shape, Pair>(acc, x, weight, smem, num_stages);
-
-  if (reduce_warps<Shape>(acc, smem, warp)) {
-    store_tile<Pair>(params, acc, tile.first_row + warp.m * Shape::kWarpM,
-                     tile.first_column + warp.n * Shape::kWarpN);
-  }
-}
+//
+// Where whole tiles would leave multiprocessors idle, there are as many blocks as the device holds,
+// and they share all tiles evenly by stages; the last block at a tile adds up its parts in the
+// order of k (common/split_work.cuh). That moves 8 bytes an output and part through L2.
+#include "common/tile_launch.cuh"
 
 // One kernel a type and tile. The name says the tile; params.h has what the plan must know of it.
 #define MATMUL_KERNEL(dtype, Pair, M, N, K, kWarpM, kWarpN, kWarpsK, kBlocksPerSm)              \
@@ -56,7 +38,7 @@ __device__ __forceinline__ void matmul(const MatmulParams& params) {
       matmul_##dtype##_##M##x##N##x##K(const __grid_constant__ MatmulParams params) {           \
     using Shape = TileShape<M, N, K, MATMUL_##M##X##N##X##K##_STAGES, kWarpM, kWarpN, kWarpsK>; \
     static_assert(Shape::kThreads == MATMUL_##M##X##N##X##K##_THREADS, "the plan's block");     \
-    matmul<Shape, Pair>(params);                                                                \
+    matmul_tiles(PairFormat<Shape, Pair>{params});                                              \
   }
 
 #define MATMUL_KERNELS(dtype, Pair)                      \

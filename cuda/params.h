@@ -53,20 +53,45 @@ enum Tile {
   /** The matmul whose block makes 64 x 64 outputs: two warps share the columns of a stage. */
   MATMUL_64X64X128_STAGES = 3,
   MATMUL_64X64X128_THREADS = 128,
+  /** Stages and threads of the tiles of matmul_int4, 64 columns at a time: 128 x 256 outputs. */
+  MATMUL_INT4_128X256X64_STAGES = 3,
+  MATMUL_INT4_128X256X64_THREADS = 256,
+  /** 64 x 128 outputs. */
+  MATMUL_INT4_64X128X64_STAGES = 4,
+  MATMUL_INT4_64X128X64_THREADS = 128,
+  /** 32 x 256 outputs, for few tokens. */
+  MATMUL_INT4_32X256X64_STAGES = 4,
+  MATMUL_INT4_32X256X64_THREADS = 128,
+  /** The matmul_fp8 whose block makes 128 x 128 outputs, 128 of K at a time. */
+  MATMUL_FP8_128X128X128_STAGES = 3,
+  MATMUL_FP8_128X128X128_THREADS = 256,
+  /** The same with 64 x 256 outputs, 64 of K at a time: with SwiGLU, 128 columns of the output,
+     which share a scale. */
+  MATMUL_FP8_64X256X64_STAGES = 4,
+  MATMUL_FP8_64X256X64_THREADS = 256,
+  /** The matmul_fp8 whose block makes 64 x 128 outputs. */
+  MATMUL_FP8_64X128X128_STAGES = 4,
+  MATMUL_FP8_64X128X128_THREADS = 128,
   /** Rows of x whose tiles are in work together, so that they share weights in L2. */
   MATMUL_RASTER_ROWS = 2048,
-  /** Warps of a block of matmul_stream, which share its rows by columns. */
+  /** Warps that a block of a streaming product has at most. */
   MATMUL_STREAM_WARPS = 8,
-  /** Most tokens of the narrow kernel of matmul_stream. */
+  /** Units that the ring of each of them holds: one less is on its way. */
+  MATMUL_STREAM_DEPTH = 4,
+  /** Most tokens of the narrow kernel and of the wide one. */
   MATMUL_STREAM_M8_TOKENS = 8,
-  /** Rows of the weight of its blocks. */
-  MATMUL_STREAM_M8_ROWS = 16,
-  /** Columns of the weight that its warps load at a time. */
-  MATMUL_STREAM_M8_COLUMNS = 128,
-  /** The same of the wide kernel: more rows for each token that is read. */
   MATMUL_STREAM_M16_TOKENS = 16,
-  MATMUL_STREAM_M16_ROWS = 32,
-  MATMUL_STREAM_M16_COLUMNS = 64,
+  /** Rows of the weight of a tile of matmul_stream, and columns of a unit: lines of memory. */
+  MATMUL_STREAM_ROWS = 32,
+  MATMUL_STREAM_COLUMNS = 64,
+  /** The same of matmul_fp8_stream. */
+  MATMUL_FP8_STREAM_ROWS = 32,
+  MATMUL_FP8_STREAM_COLUMNS = 128,
+  /** The same of matmul_int4_stream, whose weights are fewer bytes: more rows for each token. */
+  MATMUL_INT4_STREAM_M8_ROWS = 64,
+  MATMUL_INT4_STREAM_M8_COLUMNS = 128,
+  MATMUL_INT4_STREAM_M16_ROWS = 128,
+  MATMUL_INT4_STREAM_M16_COLUMNS = 64,
   /** Threads of a block of attention_decode: 4 warps. */
   ATTENTION_DECODE_THREADS = 128,
   /** Rows of a tile of attention_decode, queries times the query heads of a key/value head, where
@@ -144,6 +169,8 @@ enum DeviceError {
   /** A row of the bitmap of seen tokens lay outside it; the row of logits was treated as having
      none. */
   DEVICE_ERROR_SEEN_ROW = 64,
+  /** A column index lay outside the row; zero was written in its place. */
+  DEVICE_ERROR_COLUMN = 128,
 };
 
 /** Parameters of `embed`: `out[t,:] = table[ids[t],:]`. */
@@ -179,6 +206,11 @@ typedef struct RmsNormParams {
   uint64_t weight;
   /** `[num_tokens, hidden]` in the activation type; may be `x` itself. */
   uint64_t out;
+  /** i32 `[hidden]`: column j of `out` is column `columns[j]` of the norm; 0 for j. */
+  uint64_t columns;
+  /** u32 `[1]`: receives DEVICE_ERROR_COLUMN by an atomic or where an index lies outside the row; 0
+   * for none. */
+  uint64_t error;
   /** Elements from one row of `x` to the next. */
   int64_t x_stride_token;
   /** Elements from one row of `out` to the next. */
@@ -203,6 +235,11 @@ typedef struct AddRmsNormParams {
   uint64_t weight;
   /** `[num_tokens, hidden]` in the activation type; may be `x` itself. */
   uint64_t out;
+  /** i32 `[hidden]`: column j of `out` is column `columns[j]` of the norm; 0 for j. */
+  uint64_t columns;
+  /** u32 `[1]`: receives DEVICE_ERROR_COLUMN by an atomic or where an index lies outside the row; 0
+   * for none. */
+  uint64_t error;
   /** Elements from one row of `x` to the next. */
   int64_t x_stride_token;
   /** Elements from one row of `residual` to the next. */
@@ -276,6 +313,27 @@ typedef struct AddRmsNormFp8Params {
   /** Added to the mean of squares. */
   float eps;
 } AddRmsNormFp8Params;
+
+/** Parameters of `permute_columns`: `out[t,j] = x[t,columns[j]]`. */
+typedef struct PermuteColumnsParams {
+  /** 16-bit `[num_tokens, width]`. */
+  uint64_t x;
+  /** i32 `[width]`. */
+  uint64_t columns;
+  /** 16-bit `[num_tokens, width]`; may be `x` itself. */
+  uint64_t out;
+  /** u32 `[1]`: receives DEVICE_ERROR_COLUMN by an atomic or where an index lies outside the row; 0
+   * for none. */
+  uint64_t error;
+  /** Elements from one row of `x` to the next. */
+  int64_t x_stride_token;
+  /** Elements from one row of `out` to the next. */
+  int64_t out_stride_token;
+  /** Rows. */
+  int32_t num_tokens;
+  /** Elements of a row: a multiple of VECTOR_ELEMENTS. */
+  int32_t width;
+} PermuteColumnsParams;
 
 /** Parameters of `quantize_fp8`: `scale = absmax(x) / 448` over the columns that share it, 1 where
  * they are all zero; `codes = e4m3(x / scale)`. */
@@ -396,8 +454,12 @@ typedef struct RopeAppendKvParams {
   int32_t page_size;
   /** Pages of the cache. */
   int32_t num_pages;
-  /** Zero. */
-  uint32_t padding;
+  /** 1 where the cache is e4m3; else it has the type of `qkv`. */
+  uint32_t cache_fp8;
+  /** e4m3: what a stored key times is the key. */
+  float k_scale;
+  /** Likewise for values. */
+  float v_scale;
 } RopeAppendKvParams;
 
 /** Parameters of `attention_prefill` and `attention_decode`: causal attention of a ragged batch. */
@@ -408,7 +470,7 @@ typedef struct AttentionParams {
    * table
    * `[rows, num_kv_heads, head_dim]`, a row being a slot. */
   uint64_t k;
-  /** Values, likewise. */
+  /** Values, likewise. Both in the type of `q`, or e4m3. */
   uint64_t v;
   /** `[num_tokens, num_q_heads, head_dim]`: the result. With splits, f32
    * `[max_splits, num_seqs * max_q_len, num_q_heads, head_dim]`, contiguous: the result over each
@@ -479,10 +541,10 @@ typedef struct AttentionParams {
   /** Keys of a split where their number is fixed (batch-invariant mode); 0 has the kernel choose.
    */
   int32_t split_keys;
-  /** softmax_scale * log2(e). */
+  /** softmax_scale * log2(e), times the scale of the keys. */
   float softmax_scale_log2;
-  /** Zero. */
-  uint32_t padding;
+  /** What a stored value times is the value: 1 where the cache has the type of q. */
+  float v_scale;
 } AttentionParams;
 
 /** Parameters of `attention_combine`: `out = sum_s exp(lse_s - lse) * partial_s` with
@@ -551,6 +613,9 @@ typedef struct MatmulParams {
   /** `[m, n]`, with MATMUL_EPILOGUE_SWIGLU `[m, n / 2]`: in the activation type, or f32 as
    * `out_f32` says. */
   uint64_t out;
+  /** Where blocks that share a tile leave their partial sums: counters, zero before the launch and
+   * after it, then f32 (common/split_work.cuh). 0 where no tile is shared. */
+  uint64_t workspace;
   /** Elements from one row of `x` to the next. */
   int64_t x_stride_row;
   /** Elements from one row of `weight` to the next. */
@@ -570,6 +635,72 @@ typedef struct MatmulParams {
   /** Zero. */
   uint32_t padding;
 } MatmulParams;
+
+/** How the values of 4-bit codes are computed: the same bits in each way that a weight allows. */
+enum Int4Arithmetic {
+  /** In the 16-bit type of x: the scales are in that type, zeros are integers from 0 to 16. */
+  MATMUL_INT4_EXACT_16 = 0,
+  /** In f32, with one fma: x is bf16, the scales are f16, zeros are integers from 0 to 16. */
+  MATMUL_INT4_EXACT_32 = 1,
+  /** In f32, step by step: any scales and zeros. */
+  MATMUL_INT4_ROUNDED = 2,
+};
+
+/** Parameters of `matmul_int4`: `matmul` with weights `(code - zero) * scale`, rounded to the
+ * activation type. */
+typedef struct MatmulInt4Params {
+  /** As for `matmul`, but for `weight`: codes u8 `[ceil(n / 16)][ceil(k / 64)][32 lanes][16]`, in
+   * the order of fragments that quant::int4::Packed describes; `weight_stride_row` is 0. `n` is a
+   * multiple of 8, `k` of 16. */
+  MatmulParams matmul;
+  /** `[ceil(n / 16)][groups][1 or 2][8][2]`: the scales of the rows g and g + 8 side by side,
+   * behind the 16 of a group its zeros where there are zeros. */
+  uint64_t scales;
+  /** Groups of a row. */
+  int32_t groups;
+  /** Column `c` is of group `c >> group_shift`: 5, 6 or 7, or 31 where a row is one group. */
+  int32_t group_shift;
+  /** 1 where there are zeros; else they are 8. */
+  uint32_t zeros;
+  /** 1 where scales and zeros are f16, 0 where they are bf16. */
+  uint32_t scales_f16;
+  /** One of Int4Arithmetic. */
+  uint32_t arithmetic;
+  /** Zero. */
+  uint32_t padding;
+} MatmulInt4Params;
+
+/** Parameters of `matmul_fp8`: `matmul` of e4m3 codes and their scales. */
+typedef struct MatmulFp8Params {
+  /** As for `matmul`, but for `x` and `weight`, which are e4m3, and their strides, which are in
+   * bytes. `n` is a multiple of 8, `k` of 16. With `out_scale`, `out` is e4m3 too. */
+  MatmulParams matmul;
+  /** f32: of the token `m` and the columns `c` at
+   * `m * x_scale_stride_row + c / FP8_GROUP_COLUMNS * x_scale_stride_group`. */
+  uint64_t x_scale;
+  /** f32: of the row `n`, or its block, and the columns `c`, likewise. */
+  uint64_t weight_scale;
+  /** Elements from one token's scales to the next; 0 where all have one. */
+  int64_t x_scale_stride_row;
+  /** Elements from the scale of FP8_GROUP_COLUMNS columns to the next; 0 where they have one. */
+  int64_t x_scale_stride_group;
+  /** Elements from one row's scales to the next, or from one block of FP8_GROUP_COLUMNS rows to the
+   * next where `block_scales` is 1 (with MATMUL_EPILOGUE_SWIGLU the blocks of gate, then those of
+   * up); 0 where all have one. */
+  int64_t weight_scale_stride_row;
+  /** Elements from the scale of FP8_GROUP_COLUMNS columns to the next; 0 where they have one. */
+  int64_t weight_scale_stride_group;
+  /** 1 where scales are of FP8_GROUP_COLUMNS columns: those of x for each token, those of the
+   * weight for as many rows. */
+  uint32_t block_scales;
+  /** 1 where sums may stay in the accumulators of the tensor cores for all of k. */
+  uint32_t fast_accumulation;
+  /** f32 `[m, n / 2 / FP8_GROUP_COLUMNS]`, with MATMUL_EPILOGUE_SWIGLU: the scales of the results,
+   * which are rounded and quantised; 0 where they are not. */
+  uint64_t out_scale;
+  /** Elements from one row's `out_scale` to the next. */
+  int64_t out_scale_stride_row;
+} MatmulFp8Params;
 
 /** Parameters of `sample`: chooses a token from each row of logits. */
 typedef struct SampleParams {

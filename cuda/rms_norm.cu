@@ -1,20 +1,26 @@
 // rms_norm:     out = round(x * rsqrt(mean(x^2) + eps)) * weight, over each row
 // add_rms_norm: residual = round(residual + x), stored; then rms_norm of the stored residual
+//               with columns: out[t,j] = that[t,columns[j]], for a weight whose columns are stored
+//               in another order (GPTQ's act-order)
 // rms_norm_fp8, add_rms_norm_fp8: the same, and quantize_fp8 of what would be stored as out
 //
 // Layout: x, residual, out [num_tokens, hidden], weight [hidden]; bf16 or f16, rows 16-byte
 //         aligned. Sums are f32; the normed value is rounded to the activation type before it
 //         meets the weight, as Llama does. fp8: codes e4m3 [num_tokens, hidden], rows 8-byte
-//         aligned; scale f32 [num_tokens, groups], one a token or for each 128 columns.
+//         aligned; scale f32 [num_tokens, groups], one a token or for each 128 columns. columns i32
+//         [hidden], 16-byte aligned; the row passes through shared memory on its way to out.
 // FLOPs:  4 * num_tokens * hidden (square, add, scale, weight); add_rms_norm 5; fp8 2 more
 // Bytes:  rms_norm     2 * hidden * (2 * num_tokens + 1): x read, out written, the weight once
 //         add_rms_norm 2 * hidden * (4 * num_tokens + 1): x and residual read, residual and out
 //         written, the weight once
+//         columns      4 * hidden more
 //         fp8          out is num_tokens * (hidden + 4 * groups) bytes
 // Bound:  HBM bandwidth. Expected on an H200: 90% of the copy rate above 64 MB moved. The rest is
 //         lost in the reduction, during which a block has no loads in flight (other blocks of the
 //         SM have), and in the last wave. The weight is read for every row, but from L1. fp8: 80%,
-//         with a second reduction, and a division for each element.
+//         with a second reduction, and a division for each element. columns: 80%, as for
+//         permute_columns.
+#include "common/permute_row.cuh"
 #include "common/quantize_row.cuh"
 
 // Whether the row is written as codes and scales.
@@ -62,7 +68,12 @@ __device__ __forceinline__ void norm_row(const RowTile& tile, const Vector<Pair>
                  scale_address(params.scale, tile.row, params.scale_stride_token));
   } else {
     char* gmem_out = row_address(params.out, tile.row, params.out_stride_token);
-    tile.for_each([&](int i, int offset) { st_global(gmem_out + offset, normed(i).bits()); });
+    Vector<Pair> out[kRowVectors];
+    tile.for_each([&](int i, int) { out[i] = normed(i); });
+    if (params.columns != 0) {
+      permute_row(tile, out, params.columns, params.error);
+    }
+    tile.for_each([&](int i, int offset) { st_global(gmem_out + offset, out[i].bits()); });
   }
 }
 

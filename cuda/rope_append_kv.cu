@@ -8,10 +8,12 @@
 //         num_q_heads, head_dim], caches [num_pages, page_size, num_kv_heads, head_dim] by any
 //         strides (so NHD and HND); bf16 or f16, heads 16-byte aligned. cos_sin f32. Products and
 //         their sum are rounded to f32 each (not fused), the result once more to 16 bits: the
-//         reference's bits.
+//         reference's bits. An fp8 cache, as cache_fp8 says when it runs, gets the e4m3 codes of
+//         k / k_scale and v / v_scale: the quotient in f32 of what is not rounded to 16 bits.
 // FLOPs:  3 * num_tokens * (num_q_heads + num_kv_heads) * head_dim
 // Bytes:  num_tokens * (4 * (num_q_heads + 2 * num_kv_heads) * head_dim + 4 * head_dim + 12): all
-//         heads read and written, the row of angles, position and slot
+//         heads read and written, the row of angles, position and slot; 2 * num_kv_heads * head_dim
+//         less a token with an fp8 cache
 // Bound:  HBM bandwidth. Expected on an H200: 90% of the copy rate above 64 MB moved. The rest is
 //         lost in the load of the position, which the angles' loads wait for (the heads' loads do
 //         not: they are in flight by then), and in the last wave of blocks. A decode step moves
@@ -21,8 +23,9 @@
 // i + head_dim/2, from kHeadsPerThread heads: eight independent loads in flight, and the angles are
 // read once for four heads.
 // Block: (vectors of half a head, heads, tokens), at most 256 threads. Grid: (tokens, heads).
-// Shared memory: none. Registers: 78, so that 768 threads fit a multiprocessor with 96 KB of loads
+// Shared memory: none. Registers: 80, so that 768 threads fit a multiprocessor with 96 KB of loads
 // in flight, several times what the memory's latency asks for.
+#include "common/fp8.cuh"
 #include "common/row.cuh"
 
 constexpr int kHeadsPerThread = ROPE_APPEND_KV_HEADS_PER_THREAD;
@@ -43,27 +46,61 @@ struct Angles {
     }
   }
 
-  // Turns the pairs (low[j], high[j]).
+  // Turns pair j of each, (low, high).
+  __device__ __forceinline__ void rotate(int j, float2& low, float2& high) const {
+    const float2 x = low, y = high;
+    const float2 c = {cosines[2 * j], cosines[2 * j + 1]};
+    const float2 s = {sines[2 * j], sines[2 * j + 1]};
+    low = {__fsub_rn(__fmul_rn(x.x, c.x), __fmul_rn(y.x, s.x)),
+           __fsub_rn(__fmul_rn(x.y, c.y), __fmul_rn(y.y, s.y))};
+    high = {__fadd_rn(__fmul_rn(y.x, c.x), __fmul_rn(x.x, s.x)),
+            __fadd_rn(__fmul_rn(y.y, c.y), __fmul_rn(x.y, s.y))};
+  }
+
+  // The same of whole vectors, rounded to their type.
   template <typename Pair>
   __device__ __forceinline__ void rotate(Vector<Pair>& low, Vector<Pair>& high) const {
 #pragma unroll
     for (int j = 0; j < kVectorPairs; ++j) {
-      const float2 x = to_f32(low.pairs[j]);
-      const float2 y = to_f32(high.pairs[j]);
-      const float2 c = {cosines[2 * j], cosines[2 * j + 1]};
-      const float2 s = {sines[2 * j], sines[2 * j + 1]};
-      low.pairs[j] = from_f32<Pair>({__fsub_rn(__fmul_rn(x.x, c.x), __fmul_rn(y.x, s.x)),
-                                     __fsub_rn(__fmul_rn(x.y, c.y), __fmul_rn(y.y, s.y))});
-      high.pairs[j] = from_f32<Pair>({__fadd_rn(__fmul_rn(y.x, c.x), __fmul_rn(x.x, s.x)),
-                                      __fadd_rn(__fmul_rn(y.y, c.y), __fmul_rn(x.y, s.y))});
+      float2 x = to_f32(low.pairs[j]);
+      float2 y = to_f32(high.pairs[j]);
+      rotate(j, x, y);
+      low.pairs[j] = from_f32<Pair>(x);
+      high.pairs[j] = from_f32<Pair>(y);
     }
   }
 };
 
+__device__ __forceinline__ uint32_t encode_quotients(float2 x, float scale) {
+  return encode_e4m3x2({__fdiv_rn(x.x, scale), __fdiv_rn(x.y, scale)});
+}
+
+// The e4m3 codes of two vectors over `scale`, of keys after they are turned: rounded once.
+template <typename Pair>
+__device__ __forceinline__ void store_codes(char* gmem_low, char* gmem_high,
+                                            const Vector<Pair>& low, const Vector<Pair>& high,
+                                            const Angles& angles, bool is_key, float scale) {
+  uint32_t low_codes[kVectorPairs];
+  uint32_t high_codes[kVectorPairs];
+#pragma unroll
+  for (int j = 0; j < kVectorPairs; ++j) {
+    float2 x = to_f32(low.pairs[j]);
+    float2 y = to_f32(high.pairs[j]);
+    if (is_key) angles.rotate(j, x, y);
+    low_codes[j] = encode_quotients(x, scale);
+    high_codes[j] = encode_quotients(y, scale);
+  }
+  st_global(gmem_low, uint2{low_codes[0] | low_codes[1] << 16, low_codes[2] | low_codes[3] << 16});
+  st_global(gmem_high,
+            uint2{high_codes[0] | high_codes[1] << 16, high_codes[2] | high_codes[3] << 16});
+}
+
 // Where the token's keys, or its values, go.
 __device__ __forceinline__ char* slot_address(uint64_t cache, int64_t page, int64_t stride_page,
-                                              int64_t offset, int64_t stride_slot) {
-  return row_address(cache, page, stride_page) + offset * stride_slot * 2;
+                                              int64_t offset, int64_t stride_slot,
+                                              int element_bytes) {
+  return reinterpret_cast<char*>(cache) +
+         (page * stride_page + offset * stride_slot) * element_bytes;
 }
 
 template <typename Pair>
@@ -118,29 +155,36 @@ __device__ __forceinline__ void rope_append_kv(const RopeAppendKvParams& params)
 
   const int64_t page = slot >> (31 - __clz(params.page_size));
   const int64_t page_offset = slot & (params.page_size - 1);
+  const bool is_fp8 = params.cache_fp8 != 0;
+  const int cache_bytes = is_fp8 ? 1 : 2;  // of an element
+  const int cache_offset = is_fp8 ? offset / 2 : offset;
   char* gmem_q = row_address(params.q_out, token, params.q_out_stride_token) + offset;
-  char* gmem_k =
-      slot_address(params.k_cache, page, params.k_stride_page, page_offset, params.k_stride_slot) +
-      offset;
-  char* gmem_v =
-      slot_address(params.v_cache, page, params.v_stride_page, page_offset, params.v_stride_slot) +
-      offset;
+  char* gmem_k = slot_address(params.k_cache, page, params.k_stride_page, page_offset,
+                              params.k_stride_slot, cache_bytes) +
+                 cache_offset;
+  char* gmem_v = slot_address(params.v_cache, page, params.v_stride_page, page_offset,
+                              params.v_stride_slot, cache_bytes) +
+                 cache_offset;
 #pragma unroll
   for (int i = 0; i < kHeadsPerThread; ++i) {
     const int head = first_head + i * blockDim.y;
-    if (head < num_rotated) {
-      angles.rotate(low[i], high[i]);
-    }
+    const bool is_value = head >= num_rotated;
+    const bool is_cached = head >= num_q_heads;
     char* gmem_out = gmem_q + head * params.q_out_stride_head * 2;
-    if (head >= num_rotated) {
-      gmem_out = gmem_v + (head - num_rotated) * params.v_stride_head * 2;
-    } else if (head >= num_q_heads) {
-      gmem_out = gmem_k + (head - num_q_heads) * params.k_stride_head * 2;
+    if (is_value) {
+      gmem_out = gmem_v + (head - num_rotated) * params.v_stride_head * cache_bytes;
+    } else if (is_cached) {
+      gmem_out = gmem_k + (head - num_q_heads) * params.k_stride_head * cache_bytes;
     }
-    if (head < num_heads && (head < num_q_heads || slot >= 0)) {
-      st_global(gmem_out, low[i].bits());
-      st_global(gmem_out + half_bytes, high[i].bits());
+    if (head >= num_heads || is_cached && slot < 0) continue;
+    if (is_cached && is_fp8) {
+      store_codes(gmem_out, gmem_out + half_bytes / 2, low[i], high[i], angles, !is_value,
+                  is_value ? params.v_scale : params.k_scale);
+      continue;
     }
+    if (!is_value) angles.rotate(low[i], high[i]);
+    st_global(gmem_out, low[i].bits());
+    st_global(gmem_out + half_bytes, high[i].bits());
   }
 }
 

@@ -52,6 +52,8 @@ fn main() -> Result<()> {
             v: TensorRef::new(v_cache.view())?,
             page_table: TensorRef::new(page_table.view())?,
         },
+        k_scale: 1.0,
+        v_scale: 1.0,
         q_indptr: TensorRef::new(q_indptr.view())?,
         kv_len: TensorRef::new(kv_len.view())?,
         sequences: 0..2,

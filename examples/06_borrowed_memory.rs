@@ -67,7 +67,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             TensorMut::from_raw(&device, host.x.address(), DType::F16, &shape, &strides)?,
         )
     };
-    ops::add_rms_norm(&stream, &AddRmsNorm { x, residual, weight, eps: 1e-5, out })?;
+    ops::add_rms_norm(
+        &stream,
+        &AddRmsNorm { x, residual, weight, eps: 1e-5, columns: None, out, error: None },
+    )?;
     stream.synchronize()?;
 
     let mut bytes = vec![0; TOKENS * ROW_STRIDE * 2];
@@ -85,7 +88,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         unsafe { TensorRef::from_raw(&device, host.weight.address(), DType::F16, &[HIDDEN / 2], &[1]) }?;
     // SAFETY: as above.
     let out = unsafe { TensorMut::from_raw(&device, host.residual.address(), DType::F16, &shape, &strides) }?;
-    let error = ops::rms_norm(&stream, &ops::RmsNorm { x, weight, eps: 1e-5, out });
+    let error =
+        ops::rms_norm(&stream, &ops::RmsNorm { x, weight, eps: 1e-5, columns: None, out, error: None });
     println!("refused: {}", error.expect_err("the weight is too short"));
     Ok(())
 }

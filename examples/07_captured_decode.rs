@@ -42,6 +42,8 @@ impl Step {
                 v: TensorRef::new(self.v.view())?,
                 kv_indptr: TensorRef::new(self.kv_indptr.view())?,
             },
+            k_scale: 1.0,
+            v_scale: 1.0,
             q_indptr: TensorRef::new(self.q_indptr.view())?,
             kv_len: TensorRef::new(self.kv_len.view())?,
             sequences: 0..1,

@@ -5,9 +5,10 @@
 //! time, which is for the L2 cache to serve.
 
 use crate::params::{ATTENTION_PREFILL_ROWS, SampleRow};
-use crate::plan::{MatmulShape, Plan, attention_prefill_keys};
+use crate::plan::{Plan, attention_prefill_keys};
 
 mod attention_decode;
+mod matmul;
 #[cfg(feature = "model")]
 mod step;
 
@@ -15,8 +16,9 @@ pub use attention_decode::{
     attention_combine, attention_combine_tile, attention_decode_lists, attention_decode_split,
     attention_decode_tile,
 };
+pub use matmul::{matmul, matmul_partials, matmul_tile};
 #[cfg(feature = "model")]
-pub use step::{decode_step, prefill, step};
+pub use step::{StepFormats, decode_step, prefill, step};
 
 /// A cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub struct Cost {
 const ELEMENT: u64 = 2;
 /// Bytes of a scale of fp8 activations.
 const SCALE: u64 = 4;
+/// Bytes of the index of a column.
+const COLUMN: u64 = 4;
 /// Bytes of the logarithm of a sum.
 const LSE: u64 = 4;
 /// Bytes that memory is read and written in.
@@ -49,14 +53,23 @@ pub struct AttentionCost<'a> {
     pub group: usize,
     /// Elements of a head.
     pub head_dim: usize,
+    /// Bytes of an element of a key or a value: 2, or 1 in an fp8 cache.
+    pub cache_bytes: usize,
     /// Whether lse is written.
     pub lse: bool,
+}
+
+impl AttentionCost<'_> {
+    /// Bytes of a key and its value.
+    fn key_and_value(&self) -> u64 {
+        2 * (self.head_dim * self.cache_bytes) as u64
+    }
 }
 
 /// Causal attention: four operations for each element of a key that a query head sees; reads queries and, where there are
 /// queries, all keys and values; writes the outputs. Lists of lengths and pages are left out.
 pub fn attention(shape: &AttentionCost<'_>) -> Cost {
-    let AttentionCost { sequences, num_kv_heads, group, head_dim, lse } = *shape;
+    let AttentionCost { sequences, num_kv_heads, group, head_dim, lse, .. } = *shape;
     let [num_kv_heads, group, head_dim] = [num_kv_heads, group, head_dim].map(|size| size as u64);
     let mut cost = Cost::default();
     for &[q_len, kv_len] in sequences.iter().filter(|[q_len, _]| *q_len > 0) {
@@ -67,7 +80,7 @@ pub fn attention(shape: &AttentionCost<'_>) -> Cost {
         let rows = num_kv_heads * group * q_len;
         cost.flops += 4 * head_dim * num_kv_heads * group * seen;
         let written = ELEMENT * head_dim * rows + if lse { LSE * rows } else { 0 };
-        cost.bytes += ELEMENT * head_dim * (rows + 2 * num_kv_heads * kv_len) + written;
+        cost.bytes += ELEMENT * head_dim * rows + shape.key_and_value() * num_kv_heads * kv_len + written;
         cost.written += written;
     }
     cost
@@ -78,7 +91,7 @@ pub fn attention(shape: &AttentionCost<'_>) -> Cost {
 /// [`attention`].)
 pub fn attention_prefill_tile(shape: &AttentionCost<'_>) -> u64 {
     const ROWS: usize = ATTENTION_PREFILL_ROWS as usize;
-    let AttentionCost { sequences, num_kv_heads, group, head_dim, lse } = *shape;
+    let AttentionCost { sequences, num_kv_heads, group, head_dim, lse, .. } = *shape;
     let keys_of_tile = attention_prefill_keys(head_dim);
     let mut bytes = 0;
     for &[q_len, kv_len] in sequences {
@@ -92,7 +105,8 @@ pub fn attention_prefill_tile(shape: &AttentionCost<'_>) -> u64 {
             .sum();
         let sectors =
             if lse { (0..rows).step_by(8).map(|row| tokens_of_8_rows(row, rows, group)).sum() } else { 0 };
-        bytes += ELEMENT * 2 * (head_dim * (rows + keys)) as u64 + SECTOR * sectors;
+        bytes +=
+            ELEMENT * 2 * (head_dim * rows) as u64 + shape.key_and_value() * keys as u64 + SECTOR * sectors;
     }
     bytes * num_kv_heads as u64
 }
@@ -131,6 +145,29 @@ pub fn add_rms_norm(num_tokens: usize, hidden: usize) -> Cost {
 /// Bytes that the blocks of `add_rms_norm` ask for: the weight anew for each row.
 pub fn add_rms_norm_tile(num_tokens: usize, hidden: usize) -> u64 {
     5 * ELEMENT * num_tokens as u64 * hidden as u64
+}
+
+/// A norm whose columns are written in another order: `norm` and an index for each column.
+pub fn permuted(norm: Cost, num_tokens: usize, hidden: usize) -> Cost {
+    let indices = if num_tokens > 0 { COLUMN * hidden as u64 } else { 0 };
+    Cost { bytes: norm.bytes + indices, ..norm }
+}
+
+/// Bytes that the blocks of a norm ask for more where its columns are written in another order: the indices anew for each row,
+/// and twice, because a load of a thread takes half of a sector.
+pub fn permuted_tile(num_tokens: usize, hidden: usize) -> u64 {
+    2 * COLUMN * num_tokens as u64 * hidden as u64
+}
+
+/// `permute_columns`: reads x and the indices, writes out.
+pub fn permute_columns(num_tokens: usize, width: usize) -> Cost {
+    let written = ELEMENT * num_tokens as u64 * width as u64;
+    permuted(Cost { flops: 0, bytes: 2 * written, written }, num_tokens, width)
+}
+
+/// Bytes that the blocks of `permute_columns` ask for: the indices as for [`permuted_tile`].
+pub fn permute_columns_tile(num_tokens: usize, width: usize) -> u64 {
+    2 * ELEMENT * num_tokens as u64 * width as u64 + permuted_tile(num_tokens, width)
 }
 
 /// `rms_norm_fp8`: [`rms_norm`], compare, divide; writes a byte an element and `groups` scales a token.
@@ -187,15 +224,22 @@ pub fn silu_and_mul(num_tokens: usize, intermediate: usize) -> Cost {
 
 /// `rope_append_kv`, where no position repeats and every token is stored: four multiplications and two additions a pair of
 /// queries and keys; reads all heads, angles, positions and slots, writes all heads.
-pub fn rope_append_kv(num_tokens: usize, num_q_heads: usize, num_kv_heads: usize, head_dim: usize) -> Cost {
+pub fn rope_append_kv(
+    num_tokens: usize,
+    num_q_heads: usize,
+    num_kv_heads: usize,
+    head_dim: usize,
+    cache_bytes: usize,
+) -> Cost {
     let (tokens, head_dim) = (num_tokens as u64, head_dim as u64);
     let (q_heads, kv_heads) = (num_q_heads as u64, num_kv_heads as u64);
     let width = (q_heads + 2 * kv_heads) * head_dim;
     let lists = (size_of::<i32>() + size_of::<i64>()) as u64;
+    let written = tokens * (ELEMENT * q_heads + 2 * cache_bytes as u64 * kv_heads) * head_dim;
     Cost {
         flops: 3 * tokens * (q_heads + kv_heads) * head_dim,
-        bytes: tokens * (2 * ELEMENT * width + size_of::<f32>() as u64 * head_dim + lists),
-        written: tokens * ELEMENT * width,
+        bytes: tokens * (ELEMENT * width + size_of::<f32>() as u64 * head_dim + lists) + written,
+        written,
     }
 }
 
@@ -207,6 +251,7 @@ pub fn rope_append_kv_tile(
     num_q_heads: usize,
     num_kv_heads: usize,
     head_dim: usize,
+    cache_bytes: usize,
 ) -> u64 {
     const WARP: u32 = 32;
     let [vectors, heads, tokens_per_block] = plan.launch.block;
@@ -220,40 +265,14 @@ pub fn rope_append_kv_tile(
     let visits =
         num_tokens as u64 * u64::from(plan.launch.grid[1]) * u64::from(visits) / u64::from(tokens_per_block);
     let angles = 2 * size_of::<f32>() as u64 * head_dim as u64;
+    let Cost { written, .. } = rope_append_kv(num_tokens, num_q_heads, num_kv_heads, head_dim, cache_bytes);
     let width = (num_q_heads as u64 + 2 * num_kv_heads as u64) * head_dim as u64;
-    num_tokens as u64 * 2 * ELEMENT * width + visits * (angles + 2 * SECTOR)
+    num_tokens as u64 * ELEMENT * width + written + visits * (angles + 2 * SECTOR)
 }
 
 /// `gather_rows`, where no index repeats.
 pub fn gather_rows(num_rows: usize, hidden: usize) -> Cost {
     embed(num_rows, hidden)
-}
-
-/// `matmul`: a multiply and an add for each of m * n * k; reads x, the weight and the bias, writes out.
-pub fn matmul(shape: &MatmulShape) -> Cost {
-    let &MatmulShape { m, n, k, bias, .. } = shape;
-    let (m, n, k) = (m as u64, n as u64, k as u64);
-    if m == 0 {
-        return Cost::default();
-    }
-    let bias = if bias { n } else { 0 };
-    let written = matmul_out_bytes(shape);
-    Cost { flops: 2 * m * n * k, bytes: ELEMENT * (m * k + n * k + bias) + written, written }
-}
-
-/// Bytes that the blocks of a `matmul` ask for: each block its rows of x and of the weight.
-pub fn matmul_tile(plan: &Plan, shape: &MatmulShape) -> u64 {
-    let Some(tile) = plan.tile else { return matmul(shape).bytes };
-    let &MatmulShape { m, n, k, bias, .. } = shape;
-    let (blocks_m, blocks_n) = (m.div_ceil(tile.m as usize) as u64, n.div_ceil(tile.n as usize) as u64);
-    let (m, n, k) = (m as u64, n as u64, k as u64);
-    let bias = if bias { n } else { 0 };
-    ELEMENT * (m * k * blocks_n + (n * k + bias) * blocks_m) + matmul_out_bytes(shape)
-}
-
-fn matmul_out_bytes(shape: &MatmulShape) -> u64 {
-    let element = if shape.out_f32 { size_of::<f32>() as u64 } else { ELEMENT };
-    shape.m as u64 * shape.out_width() as u64 * element
 }
 
 /// `sample` of the largest logits: a comparison each; reads the logits and the rows' settings, writes a token a row. With
@@ -299,7 +318,7 @@ mod tests {
                 let keys = if q_len > 0 { kv_len } else { 0 };
                 expected.bytes += (num_kv_heads * keys * 2 * 2 * head_dim) as u64;
             }
-            let shape = AttentionCost { sequences, num_kv_heads, group, head_dim, lse };
+            let shape = AttentionCost { sequences, num_kv_heads, group, head_dim, cache_bytes: 2, lse };
             assert_eq!(attention(&shape), expected, "{sequences:?}");
             assert!(attention_prefill_tile(&shape) >= expected.bytes, "{sequences:?}");
         }
@@ -309,9 +328,18 @@ mod tests {
     #[test]
     fn tiles_of_prefill_read_what_their_last_query_sees() {
         let sequences = [[256, 256]];
-        let shape =
-            AttentionCost { sequences: &sequences, num_kv_heads: 3, group: 1, head_dim: 128, lse: false };
+        let shape = AttentionCost {
+            sequences: &sequences,
+            num_kv_heads: 3,
+            group: 1,
+            head_dim: 128,
+            cache_bytes: 2,
+            lse: false,
+        };
         assert_eq!(attention_prefill_tile(&shape), 3 * 2 * 2 * 128 * (256 + 128 + 256));
+        let fp8 = AttentionCost { cache_bytes: 1, ..shape };
+        assert_eq!(attention_prefill_tile(&fp8), 3 * 2 * 128 * (2 * 256 + 128 + 256));
+        assert_eq!(attention(&fp8).bytes, 3 * 128 * (2 * 2 * 256 + 2 * 256));
         let shape = AttentionCost { group: 2, lse: true, ..shape };
         let keys = 64 + 128 + 192 + 256;
         assert_eq!(attention_prefill_tile(&shape), 3 * (2 * 2 * 128 * (512 + keys) + 256 * 32));

@@ -47,22 +47,56 @@ pub const MATMUL_64X128X64_THREADS: Tile = 128;
 pub const MATMUL_64X64X128_STAGES: Tile = 3;
 #[doc = " The matmul whose block makes 64 x 64 outputs: two warps share the columns of a stage."]
 pub const MATMUL_64X64X128_THREADS: Tile = 128;
+#[doc = " Stages and threads of the tiles of matmul_int4, 64 columns at a time: 128 x 256 outputs."]
+pub const MATMUL_INT4_128X256X64_STAGES: Tile = 3;
+#[doc = " Stages and threads of the tiles of matmul_int4, 64 columns at a time: 128 x 256 outputs."]
+pub const MATMUL_INT4_128X256X64_THREADS: Tile = 256;
+#[doc = " 64 x 128 outputs."]
+pub const MATMUL_INT4_64X128X64_STAGES: Tile = 4;
+#[doc = " 64 x 128 outputs."]
+pub const MATMUL_INT4_64X128X64_THREADS: Tile = 128;
+#[doc = " 32 x 256 outputs, for few tokens."]
+pub const MATMUL_INT4_32X256X64_STAGES: Tile = 4;
+#[doc = " 32 x 256 outputs, for few tokens."]
+pub const MATMUL_INT4_32X256X64_THREADS: Tile = 128;
+#[doc = " The matmul_fp8 whose block makes 128 x 128 outputs, 128 of K at a time."]
+pub const MATMUL_FP8_128X128X128_STAGES: Tile = 3;
+#[doc = " The matmul_fp8 whose block makes 128 x 128 outputs, 128 of K at a time."]
+pub const MATMUL_FP8_128X128X128_THREADS: Tile = 256;
+#[doc = " The same with 64 x 256 outputs, 64 of K at a time: with SwiGLU, 128 columns of the output,\nwhich share a scale."]
+pub const MATMUL_FP8_64X256X64_STAGES: Tile = 4;
+#[doc = " The same with 64 x 256 outputs, 64 of K at a time: with SwiGLU, 128 columns of the output,\nwhich share a scale."]
+pub const MATMUL_FP8_64X256X64_THREADS: Tile = 256;
+#[doc = " The matmul_fp8 whose block makes 64 x 128 outputs."]
+pub const MATMUL_FP8_64X128X128_STAGES: Tile = 4;
+#[doc = " The matmul_fp8 whose block makes 64 x 128 outputs."]
+pub const MATMUL_FP8_64X128X128_THREADS: Tile = 128;
 #[doc = " Rows of x whose tiles are in work together, so that they share weights in L2."]
 pub const MATMUL_RASTER_ROWS: Tile = 2048;
-#[doc = " Warps of a block of matmul_stream, which share its rows by columns."]
+#[doc = " Warps that a block of a streaming product has at most."]
 pub const MATMUL_STREAM_WARPS: Tile = 8;
-#[doc = " Most tokens of the narrow kernel of matmul_stream."]
+#[doc = " Units that the ring of each of them holds: one less is on its way."]
+pub const MATMUL_STREAM_DEPTH: Tile = 4;
+#[doc = " Most tokens of the narrow kernel and of the wide one."]
 pub const MATMUL_STREAM_M8_TOKENS: Tile = 8;
-#[doc = " Rows of the weight of its blocks."]
-pub const MATMUL_STREAM_M8_ROWS: Tile = 16;
-#[doc = " Columns of the weight that its warps load at a time."]
-pub const MATMUL_STREAM_M8_COLUMNS: Tile = 128;
-#[doc = " The same of the wide kernel: more rows for each token that is read."]
+#[doc = " Most tokens of the narrow kernel and of the wide one."]
 pub const MATMUL_STREAM_M16_TOKENS: Tile = 16;
-#[doc = " The same of the wide kernel: more rows for each token that is read."]
-pub const MATMUL_STREAM_M16_ROWS: Tile = 32;
-#[doc = " The same of the wide kernel: more rows for each token that is read."]
-pub const MATMUL_STREAM_M16_COLUMNS: Tile = 64;
+#[doc = " Rows of the weight of a tile of matmul_stream, and columns of a unit: lines of memory."]
+pub const MATMUL_STREAM_ROWS: Tile = 32;
+#[doc = " Rows of the weight of a tile of matmul_stream, and columns of a unit: lines of memory."]
+pub const MATMUL_STREAM_COLUMNS: Tile = 64;
+#[doc = " The same of matmul_fp8_stream."]
+pub const MATMUL_FP8_STREAM_ROWS: Tile = 32;
+#[doc = " The same of matmul_fp8_stream."]
+pub const MATMUL_FP8_STREAM_COLUMNS: Tile = 128;
+#[doc = " The same of matmul_int4_stream, whose weights are fewer bytes: more rows for each token."]
+pub const MATMUL_INT4_STREAM_M8_ROWS: Tile = 64;
+#[doc = " The same of matmul_int4_stream, whose weights are fewer bytes: more rows for each token."]
+pub const MATMUL_INT4_STREAM_M8_COLUMNS: Tile = 128;
+#[doc = " The same of matmul_int4_stream, whose weights are fewer bytes: more rows for each token."]
+pub const MATMUL_INT4_STREAM_M16_ROWS: Tile = 128;
+#[doc = " The same of matmul_int4_stream, whose weights are fewer bytes: more rows for each token."]
+pub const MATMUL_INT4_STREAM_M16_COLUMNS: Tile = 64;
 #[doc = " Threads of a block of attention_decode: 4 warps."]
 pub const ATTENTION_DECODE_THREADS: Tile = 128;
 #[doc = " Rows of a tile of attention_decode, queries times the query heads of a key/value head, where\nthe warps of the block share the keys."]
@@ -135,6 +169,8 @@ pub const DEVICE_ERROR_PAGE: DeviceError = 16;
 pub const DEVICE_ERROR_LENGTH: DeviceError = 32;
 #[doc = " A row of the bitmap of seen tokens lay outside it; the row of logits was treated as having\nnone."]
 pub const DEVICE_ERROR_SEEN_ROW: DeviceError = 64;
+#[doc = " A column index lay outside the row; zero was written in its place."]
+pub const DEVICE_ERROR_COLUMN: DeviceError = 128;
 #[doc = " Bits that kernels set in a model's device error word; 0 means that nothing happened."]
 pub type DeviceError = ::std::os::raw::c_uint;
 #[doc = " Parameters of `embed`: `out[t,:] = table[ids[t],:]`."]
@@ -189,6 +225,10 @@ pub struct RmsNormParams {
     pub weight: u64,
     #[doc = " `[num_tokens, hidden]` in the activation type; may be `x` itself."]
     pub out: u64,
+    #[doc = " i32 `[hidden]`: column j of `out` is column `columns[j]` of the norm; 0 for j."]
+    pub columns: u64,
+    #[doc = " u32 `[1]`: receives DEVICE_ERROR_COLUMN by an atomic or where an index lies outside the row; 0\n for none."]
+    pub error: u64,
     #[doc = " Elements from one row of `x` to the next."]
     pub x_stride_token: i64,
     #[doc = " Elements from one row of `out` to the next."]
@@ -204,20 +244,22 @@ pub struct RmsNormParams {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of RmsNormParams"][::std::mem::size_of::<RmsNormParams>() - 56usize];
+    ["Size of RmsNormParams"][::std::mem::size_of::<RmsNormParams>() - 72usize];
     ["Alignment of RmsNormParams"][::std::mem::align_of::<RmsNormParams>() - 8usize];
     ["Offset of field: RmsNormParams::x"][::std::mem::offset_of!(RmsNormParams, x) - 0usize];
     ["Offset of field: RmsNormParams::weight"][::std::mem::offset_of!(RmsNormParams, weight) - 8usize];
     ["Offset of field: RmsNormParams::out"][::std::mem::offset_of!(RmsNormParams, out) - 16usize];
+    ["Offset of field: RmsNormParams::columns"][::std::mem::offset_of!(RmsNormParams, columns) - 24usize];
+    ["Offset of field: RmsNormParams::error"][::std::mem::offset_of!(RmsNormParams, error) - 32usize];
     ["Offset of field: RmsNormParams::x_stride_token"]
-        [::std::mem::offset_of!(RmsNormParams, x_stride_token) - 24usize];
+        [::std::mem::offset_of!(RmsNormParams, x_stride_token) - 40usize];
     ["Offset of field: RmsNormParams::out_stride_token"]
-        [::std::mem::offset_of!(RmsNormParams, out_stride_token) - 32usize];
+        [::std::mem::offset_of!(RmsNormParams, out_stride_token) - 48usize];
     ["Offset of field: RmsNormParams::num_tokens"]
-        [::std::mem::offset_of!(RmsNormParams, num_tokens) - 40usize];
-    ["Offset of field: RmsNormParams::hidden"][::std::mem::offset_of!(RmsNormParams, hidden) - 44usize];
-    ["Offset of field: RmsNormParams::eps"][::std::mem::offset_of!(RmsNormParams, eps) - 48usize];
-    ["Offset of field: RmsNormParams::padding"][::std::mem::offset_of!(RmsNormParams, padding) - 52usize];
+        [::std::mem::offset_of!(RmsNormParams, num_tokens) - 56usize];
+    ["Offset of field: RmsNormParams::hidden"][::std::mem::offset_of!(RmsNormParams, hidden) - 60usize];
+    ["Offset of field: RmsNormParams::eps"][::std::mem::offset_of!(RmsNormParams, eps) - 64usize];
+    ["Offset of field: RmsNormParams::padding"][::std::mem::offset_of!(RmsNormParams, padding) - 68usize];
 };
 #[doc = " Parameters of `add_rms_norm`: `residual = round(residual + x); out = rms_norm(residual)`."]
 #[repr(C)]
@@ -231,6 +273,10 @@ pub struct AddRmsNormParams {
     pub weight: u64,
     #[doc = " `[num_tokens, hidden]` in the activation type; may be `x` itself."]
     pub out: u64,
+    #[doc = " i32 `[hidden]`: column j of `out` is column `columns[j]` of the norm; 0 for j."]
+    pub columns: u64,
+    #[doc = " u32 `[1]`: receives DEVICE_ERROR_COLUMN by an atomic or where an index lies outside the row; 0\n for none."]
+    pub error: u64,
     #[doc = " Elements from one row of `x` to the next."]
     pub x_stride_token: i64,
     #[doc = " Elements from one row of `residual` to the next."]
@@ -248,25 +294,28 @@ pub struct AddRmsNormParams {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of AddRmsNormParams"][::std::mem::size_of::<AddRmsNormParams>() - 72usize];
+    ["Size of AddRmsNormParams"][::std::mem::size_of::<AddRmsNormParams>() - 88usize];
     ["Alignment of AddRmsNormParams"][::std::mem::align_of::<AddRmsNormParams>() - 8usize];
     ["Offset of field: AddRmsNormParams::x"][::std::mem::offset_of!(AddRmsNormParams, x) - 0usize];
     ["Offset of field: AddRmsNormParams::residual"]
         [::std::mem::offset_of!(AddRmsNormParams, residual) - 8usize];
     ["Offset of field: AddRmsNormParams::weight"][::std::mem::offset_of!(AddRmsNormParams, weight) - 16usize];
     ["Offset of field: AddRmsNormParams::out"][::std::mem::offset_of!(AddRmsNormParams, out) - 24usize];
+    ["Offset of field: AddRmsNormParams::columns"]
+        [::std::mem::offset_of!(AddRmsNormParams, columns) - 32usize];
+    ["Offset of field: AddRmsNormParams::error"][::std::mem::offset_of!(AddRmsNormParams, error) - 40usize];
     ["Offset of field: AddRmsNormParams::x_stride_token"]
-        [::std::mem::offset_of!(AddRmsNormParams, x_stride_token) - 32usize];
+        [::std::mem::offset_of!(AddRmsNormParams, x_stride_token) - 48usize];
     ["Offset of field: AddRmsNormParams::residual_stride_token"]
-        [::std::mem::offset_of!(AddRmsNormParams, residual_stride_token) - 40usize];
+        [::std::mem::offset_of!(AddRmsNormParams, residual_stride_token) - 56usize];
     ["Offset of field: AddRmsNormParams::out_stride_token"]
-        [::std::mem::offset_of!(AddRmsNormParams, out_stride_token) - 48usize];
+        [::std::mem::offset_of!(AddRmsNormParams, out_stride_token) - 64usize];
     ["Offset of field: AddRmsNormParams::num_tokens"]
-        [::std::mem::offset_of!(AddRmsNormParams, num_tokens) - 56usize];
-    ["Offset of field: AddRmsNormParams::hidden"][::std::mem::offset_of!(AddRmsNormParams, hidden) - 60usize];
-    ["Offset of field: AddRmsNormParams::eps"][::std::mem::offset_of!(AddRmsNormParams, eps) - 64usize];
+        [::std::mem::offset_of!(AddRmsNormParams, num_tokens) - 72usize];
+    ["Offset of field: AddRmsNormParams::hidden"][::std::mem::offset_of!(AddRmsNormParams, hidden) - 76usize];
+    ["Offset of field: AddRmsNormParams::eps"][::std::mem::offset_of!(AddRmsNormParams, eps) - 80usize];
     ["Offset of field: AddRmsNormParams::padding"]
-        [::std::mem::offset_of!(AddRmsNormParams, padding) - 68usize];
+        [::std::mem::offset_of!(AddRmsNormParams, padding) - 84usize];
 };
 #[doc = " Parameters of `rms_norm_fp8`: `rms_norm`, whose result `quantize_fp8` makes codes and scales of."]
 #[repr(C)]
@@ -374,6 +423,47 @@ const _: () = {
     ["Offset of field: AddRmsNormFp8Params::groups"]
         [::std::mem::offset_of!(AddRmsNormFp8Params, groups) - 80usize];
     ["Offset of field: AddRmsNormFp8Params::eps"][::std::mem::offset_of!(AddRmsNormFp8Params, eps) - 84usize];
+};
+#[doc = " Parameters of `permute_columns`: `out[t,j] = x[t,columns[j]]`."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct PermuteColumnsParams {
+    #[doc = " 16-bit `[num_tokens, width]`."]
+    pub x: u64,
+    #[doc = " i32 `[width]`."]
+    pub columns: u64,
+    #[doc = " 16-bit `[num_tokens, width]`; may be `x` itself."]
+    pub out: u64,
+    #[doc = " u32 `[1]`: receives DEVICE_ERROR_COLUMN by an atomic or where an index lies outside the row; 0\n for none."]
+    pub error: u64,
+    #[doc = " Elements from one row of `x` to the next."]
+    pub x_stride_token: i64,
+    #[doc = " Elements from one row of `out` to the next."]
+    pub out_stride_token: i64,
+    #[doc = " Rows."]
+    pub num_tokens: i32,
+    #[doc = " Elements of a row: a multiple of VECTOR_ELEMENTS."]
+    pub width: i32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of PermuteColumnsParams"][::std::mem::size_of::<PermuteColumnsParams>() - 56usize];
+    ["Alignment of PermuteColumnsParams"][::std::mem::align_of::<PermuteColumnsParams>() - 8usize];
+    ["Offset of field: PermuteColumnsParams::x"][::std::mem::offset_of!(PermuteColumnsParams, x) - 0usize];
+    ["Offset of field: PermuteColumnsParams::columns"]
+        [::std::mem::offset_of!(PermuteColumnsParams, columns) - 8usize];
+    ["Offset of field: PermuteColumnsParams::out"]
+        [::std::mem::offset_of!(PermuteColumnsParams, out) - 16usize];
+    ["Offset of field: PermuteColumnsParams::error"]
+        [::std::mem::offset_of!(PermuteColumnsParams, error) - 24usize];
+    ["Offset of field: PermuteColumnsParams::x_stride_token"]
+        [::std::mem::offset_of!(PermuteColumnsParams, x_stride_token) - 32usize];
+    ["Offset of field: PermuteColumnsParams::out_stride_token"]
+        [::std::mem::offset_of!(PermuteColumnsParams, out_stride_token) - 40usize];
+    ["Offset of field: PermuteColumnsParams::num_tokens"]
+        [::std::mem::offset_of!(PermuteColumnsParams, num_tokens) - 48usize];
+    ["Offset of field: PermuteColumnsParams::width"]
+        [::std::mem::offset_of!(PermuteColumnsParams, width) - 52usize];
 };
 #[doc = " Parameters of `quantize_fp8`: `scale = absmax(x) / 448` over the columns that share it, 1 where\n they are all zero; `codes = e4m3(x / scale)`."]
 #[repr(C)]
@@ -546,12 +636,16 @@ pub struct RopeAppendKvParams {
     pub page_size: i32,
     #[doc = " Pages of the cache."]
     pub num_pages: i32,
-    #[doc = " Zero."]
-    pub padding: u32,
+    #[doc = " 1 where the cache is e4m3; else it has the type of `qkv`."]
+    pub cache_fp8: u32,
+    #[doc = " e4m3: what a stored key times is the key."]
+    pub k_scale: f32,
+    #[doc = " Likewise for values."]
+    pub v_scale: f32,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of RopeAppendKvParams"][::std::mem::size_of::<RopeAppendKvParams>() - 176usize];
+    ["Size of RopeAppendKvParams"][::std::mem::size_of::<RopeAppendKvParams>() - 184usize];
     ["Alignment of RopeAppendKvParams"][::std::mem::align_of::<RopeAppendKvParams>() - 8usize];
     ["Offset of field: RopeAppendKvParams::qkv"][::std::mem::offset_of!(RopeAppendKvParams, qkv) - 0usize];
     ["Offset of field: RopeAppendKvParams::positions"]
@@ -602,8 +696,12 @@ const _: () = {
         [::std::mem::offset_of!(RopeAppendKvParams, page_size) - 164usize];
     ["Offset of field: RopeAppendKvParams::num_pages"]
         [::std::mem::offset_of!(RopeAppendKvParams, num_pages) - 168usize];
-    ["Offset of field: RopeAppendKvParams::padding"]
-        [::std::mem::offset_of!(RopeAppendKvParams, padding) - 172usize];
+    ["Offset of field: RopeAppendKvParams::cache_fp8"]
+        [::std::mem::offset_of!(RopeAppendKvParams, cache_fp8) - 172usize];
+    ["Offset of field: RopeAppendKvParams::k_scale"]
+        [::std::mem::offset_of!(RopeAppendKvParams, k_scale) - 176usize];
+    ["Offset of field: RopeAppendKvParams::v_scale"]
+        [::std::mem::offset_of!(RopeAppendKvParams, v_scale) - 180usize];
 };
 #[doc = " Parameters of `attention_prefill` and `attention_decode`: causal attention of a ragged batch."]
 #[repr(C)]
@@ -613,7 +711,7 @@ pub struct AttentionParams {
     pub q: u64,
     #[doc = " Keys `[num_pages, page_size, num_kv_heads, head_dim]` by the strides below; without a page\n table\n `[rows, num_kv_heads, head_dim]`, a row being a slot."]
     pub k: u64,
-    #[doc = " Values, likewise."]
+    #[doc = " Values, likewise. Both in the type of `q`, or e4m3."]
     pub v: u64,
     #[doc = " `[num_tokens, num_q_heads, head_dim]`: the result. With splits, f32\n `[max_splits, num_seqs * max_q_len, num_q_heads, head_dim]`, contiguous: the result over each\n split's keys; query `j` of sequence `first_seq + i` has row `i * max_q_len + j`."]
     pub out: u64,
@@ -677,10 +775,10 @@ pub struct AttentionParams {
     pub max_splits: i32,
     #[doc = " Keys of a split where their number is fixed (batch-invariant mode); 0 has the kernel choose."]
     pub split_keys: i32,
-    #[doc = " softmax_scale * log2(e)."]
+    #[doc = " softmax_scale * log2(e), times the scale of the keys."]
     pub softmax_scale_log2: f32,
-    #[doc = " Zero."]
-    pub padding: u32,
+    #[doc = " What a stored value times is the value: 1 where the cache has the type of q."]
+    pub v_scale: f32,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
@@ -748,8 +846,8 @@ const _: () = {
         [::std::mem::offset_of!(AttentionParams, split_keys) - 220usize];
     ["Offset of field: AttentionParams::softmax_scale_log2"]
         [::std::mem::offset_of!(AttentionParams, softmax_scale_log2) - 224usize];
-    ["Offset of field: AttentionParams::padding"]
-        [::std::mem::offset_of!(AttentionParams, padding) - 228usize];
+    ["Offset of field: AttentionParams::v_scale"]
+        [::std::mem::offset_of!(AttentionParams, v_scale) - 228usize];
 };
 #[doc = " Parameters of `attention_combine`: `out = sum_s exp(lse_s - lse) * partial_s` with\n `lse = log(sum_s exp(lse_s))`. The rows of the partial results are those of `out`, or, with\n `queries`, query `j` of sequence `i` is row `i * max_q_len + j` of theirs and row\n `queries[i][0] + j` of `out`: rows of other sequences are left as they are."]
 #[repr(C)]
@@ -855,6 +953,8 @@ pub struct MatmulParams {
     pub bias: u64,
     #[doc = " `[m, n]`, with MATMUL_EPILOGUE_SWIGLU `[m, n / 2]`: in the activation type, or f32 as\n `out_f32` says."]
     pub out: u64,
+    #[doc = " Where blocks that share a tile leave their partial sums: counters, zero before the launch and\n after it, then f32 (common/split_work.cuh). 0 where no tile is shared."]
+    pub workspace: u64,
     #[doc = " Elements from one row of `x` to the next."]
     pub x_stride_row: i64,
     #[doc = " Elements from one row of `weight` to the next."]
@@ -876,24 +976,123 @@ pub struct MatmulParams {
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of MatmulParams"][::std::mem::size_of::<MatmulParams>() - 80usize];
+    ["Size of MatmulParams"][::std::mem::size_of::<MatmulParams>() - 88usize];
     ["Alignment of MatmulParams"][::std::mem::align_of::<MatmulParams>() - 8usize];
     ["Offset of field: MatmulParams::x"][::std::mem::offset_of!(MatmulParams, x) - 0usize];
     ["Offset of field: MatmulParams::weight"][::std::mem::offset_of!(MatmulParams, weight) - 8usize];
     ["Offset of field: MatmulParams::bias"][::std::mem::offset_of!(MatmulParams, bias) - 16usize];
     ["Offset of field: MatmulParams::out"][::std::mem::offset_of!(MatmulParams, out) - 24usize];
+    ["Offset of field: MatmulParams::workspace"][::std::mem::offset_of!(MatmulParams, workspace) - 32usize];
     ["Offset of field: MatmulParams::x_stride_row"]
-        [::std::mem::offset_of!(MatmulParams, x_stride_row) - 32usize];
+        [::std::mem::offset_of!(MatmulParams, x_stride_row) - 40usize];
     ["Offset of field: MatmulParams::weight_stride_row"]
-        [::std::mem::offset_of!(MatmulParams, weight_stride_row) - 40usize];
+        [::std::mem::offset_of!(MatmulParams, weight_stride_row) - 48usize];
     ["Offset of field: MatmulParams::out_stride_row"]
-        [::std::mem::offset_of!(MatmulParams, out_stride_row) - 48usize];
-    ["Offset of field: MatmulParams::m"][::std::mem::offset_of!(MatmulParams, m) - 56usize];
-    ["Offset of field: MatmulParams::n"][::std::mem::offset_of!(MatmulParams, n) - 60usize];
-    ["Offset of field: MatmulParams::k"][::std::mem::offset_of!(MatmulParams, k) - 64usize];
-    ["Offset of field: MatmulParams::epilogue"][::std::mem::offset_of!(MatmulParams, epilogue) - 68usize];
-    ["Offset of field: MatmulParams::out_f32"][::std::mem::offset_of!(MatmulParams, out_f32) - 72usize];
-    ["Offset of field: MatmulParams::padding"][::std::mem::offset_of!(MatmulParams, padding) - 76usize];
+        [::std::mem::offset_of!(MatmulParams, out_stride_row) - 56usize];
+    ["Offset of field: MatmulParams::m"][::std::mem::offset_of!(MatmulParams, m) - 64usize];
+    ["Offset of field: MatmulParams::n"][::std::mem::offset_of!(MatmulParams, n) - 68usize];
+    ["Offset of field: MatmulParams::k"][::std::mem::offset_of!(MatmulParams, k) - 72usize];
+    ["Offset of field: MatmulParams::epilogue"][::std::mem::offset_of!(MatmulParams, epilogue) - 76usize];
+    ["Offset of field: MatmulParams::out_f32"][::std::mem::offset_of!(MatmulParams, out_f32) - 80usize];
+    ["Offset of field: MatmulParams::padding"][::std::mem::offset_of!(MatmulParams, padding) - 84usize];
+};
+#[doc = " In the 16-bit type of x: the scales are in that type, zeros are integers from 0 to 16."]
+pub const MATMUL_INT4_EXACT_16: Int4Arithmetic = 0;
+#[doc = " In f32, with one fma: x is bf16, the scales are f16, zeros are integers from 0 to 16."]
+pub const MATMUL_INT4_EXACT_32: Int4Arithmetic = 1;
+#[doc = " In f32, step by step: any scales and zeros."]
+pub const MATMUL_INT4_ROUNDED: Int4Arithmetic = 2;
+#[doc = " How the values of 4-bit codes are computed: the same bits in each way that a weight allows."]
+pub type Int4Arithmetic = ::std::os::raw::c_uint;
+#[doc = " Parameters of `matmul_int4`: `matmul` with weights `(code - zero) * scale`, rounded to the\n activation type."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct MatmulInt4Params {
+    #[doc = " As for `matmul`, but for `weight`: codes u8 `[ceil(n / 16)][ceil(k / 64)][32 lanes][16]`, in\n the order of fragments that quant::int4::Packed describes; `weight_stride_row` is 0. `n` is a\n multiple of 8, `k` of 16."]
+    pub matmul: MatmulParams,
+    #[doc = " `[ceil(n / 16)][groups][1 or 2][8][2]`: the scales of the rows g and g + 8 side by side,\n behind the 16 of a group its zeros where there are zeros."]
+    pub scales: u64,
+    #[doc = " Groups of a row."]
+    pub groups: i32,
+    #[doc = " Column `c` is of group `c >> group_shift`: 5, 6 or 7, or 31 where a row is one group."]
+    pub group_shift: i32,
+    #[doc = " 1 where there are zeros; else they are 8."]
+    pub zeros: u32,
+    #[doc = " 1 where scales and zeros are f16, 0 where they are bf16."]
+    pub scales_f16: u32,
+    #[doc = " One of Int4Arithmetic."]
+    pub arithmetic: u32,
+    #[doc = " Zero."]
+    pub padding: u32,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of MatmulInt4Params"][::std::mem::size_of::<MatmulInt4Params>() - 120usize];
+    ["Alignment of MatmulInt4Params"][::std::mem::align_of::<MatmulInt4Params>() - 8usize];
+    ["Offset of field: MatmulInt4Params::matmul"][::std::mem::offset_of!(MatmulInt4Params, matmul) - 0usize];
+    ["Offset of field: MatmulInt4Params::scales"][::std::mem::offset_of!(MatmulInt4Params, scales) - 88usize];
+    ["Offset of field: MatmulInt4Params::groups"][::std::mem::offset_of!(MatmulInt4Params, groups) - 96usize];
+    ["Offset of field: MatmulInt4Params::group_shift"]
+        [::std::mem::offset_of!(MatmulInt4Params, group_shift) - 100usize];
+    ["Offset of field: MatmulInt4Params::zeros"][::std::mem::offset_of!(MatmulInt4Params, zeros) - 104usize];
+    ["Offset of field: MatmulInt4Params::scales_f16"]
+        [::std::mem::offset_of!(MatmulInt4Params, scales_f16) - 108usize];
+    ["Offset of field: MatmulInt4Params::arithmetic"]
+        [::std::mem::offset_of!(MatmulInt4Params, arithmetic) - 112usize];
+    ["Offset of field: MatmulInt4Params::padding"]
+        [::std::mem::offset_of!(MatmulInt4Params, padding) - 116usize];
+};
+#[doc = " Parameters of `matmul_fp8`: `matmul` of e4m3 codes and their scales."]
+#[repr(C)]
+#[derive(Debug, Default, Copy, Clone, PartialEq, bytemuck :: Pod, bytemuck :: Zeroable)]
+pub struct MatmulFp8Params {
+    #[doc = " As for `matmul`, but for `x` and `weight`, which are e4m3, and their strides, which are in\n bytes. `n` is a multiple of 8, `k` of 16. With `out_scale`, `out` is e4m3 too."]
+    pub matmul: MatmulParams,
+    #[doc = " f32: of the token `m` and the columns `c` at\n `m * x_scale_stride_row + c / FP8_GROUP_COLUMNS * x_scale_stride_group`."]
+    pub x_scale: u64,
+    #[doc = " f32: of the row `n`, or its block, and the columns `c`, likewise."]
+    pub weight_scale: u64,
+    #[doc = " Elements from one token's scales to the next; 0 where all have one."]
+    pub x_scale_stride_row: i64,
+    #[doc = " Elements from the scale of FP8_GROUP_COLUMNS columns to the next; 0 where they have one."]
+    pub x_scale_stride_group: i64,
+    #[doc = " Elements from one row's scales to the next, or from one block of FP8_GROUP_COLUMNS rows to the\n next where `block_scales` is 1 (with MATMUL_EPILOGUE_SWIGLU the blocks of gate, then those of\n up); 0 where all have one."]
+    pub weight_scale_stride_row: i64,
+    #[doc = " Elements from the scale of FP8_GROUP_COLUMNS columns to the next; 0 where they have one."]
+    pub weight_scale_stride_group: i64,
+    #[doc = " 1 where scales are of FP8_GROUP_COLUMNS columns: those of x for each token, those of the\n weight for as many rows."]
+    pub block_scales: u32,
+    #[doc = " 1 where sums may stay in the accumulators of the tensor cores for all of k."]
+    pub fast_accumulation: u32,
+    #[doc = " f32 `[m, n / 2 / FP8_GROUP_COLUMNS]`, with MATMUL_EPILOGUE_SWIGLU: the scales of the results,\n which are rounded and quantised; 0 where they are not."]
+    pub out_scale: u64,
+    #[doc = " Elements from one row's `out_scale` to the next."]
+    pub out_scale_stride_row: i64,
+}
+#[allow(clippy::unnecessary_operation, clippy::identity_op)]
+const _: () = {
+    ["Size of MatmulFp8Params"][::std::mem::size_of::<MatmulFp8Params>() - 160usize];
+    ["Alignment of MatmulFp8Params"][::std::mem::align_of::<MatmulFp8Params>() - 8usize];
+    ["Offset of field: MatmulFp8Params::matmul"][::std::mem::offset_of!(MatmulFp8Params, matmul) - 0usize];
+    ["Offset of field: MatmulFp8Params::x_scale"][::std::mem::offset_of!(MatmulFp8Params, x_scale) - 88usize];
+    ["Offset of field: MatmulFp8Params::weight_scale"]
+        [::std::mem::offset_of!(MatmulFp8Params, weight_scale) - 96usize];
+    ["Offset of field: MatmulFp8Params::x_scale_stride_row"]
+        [::std::mem::offset_of!(MatmulFp8Params, x_scale_stride_row) - 104usize];
+    ["Offset of field: MatmulFp8Params::x_scale_stride_group"]
+        [::std::mem::offset_of!(MatmulFp8Params, x_scale_stride_group) - 112usize];
+    ["Offset of field: MatmulFp8Params::weight_scale_stride_row"]
+        [::std::mem::offset_of!(MatmulFp8Params, weight_scale_stride_row) - 120usize];
+    ["Offset of field: MatmulFp8Params::weight_scale_stride_group"]
+        [::std::mem::offset_of!(MatmulFp8Params, weight_scale_stride_group) - 128usize];
+    ["Offset of field: MatmulFp8Params::block_scales"]
+        [::std::mem::offset_of!(MatmulFp8Params, block_scales) - 136usize];
+    ["Offset of field: MatmulFp8Params::fast_accumulation"]
+        [::std::mem::offset_of!(MatmulFp8Params, fast_accumulation) - 140usize];
+    ["Offset of field: MatmulFp8Params::out_scale"]
+        [::std::mem::offset_of!(MatmulFp8Params, out_scale) - 144usize];
+    ["Offset of field: MatmulFp8Params::out_scale_stride_row"]
+        [::std::mem::offset_of!(MatmulFp8Params, out_scale_stride_row) - 152usize];
 };
 #[doc = " Parameters of `sample`: chooses a token from each row of logits."]
 #[repr(C)]

@@ -2,11 +2,16 @@
 
 use std::process::{Command, Output};
 
+use llama_kernels::backend::{CacheFormat, WeightFormat};
 use llama_kernels::bench::{Bound, Ceilings};
-use llama_kernels::cost;
+use llama_kernels::cost::{self, StepFormats};
 use llama_kernels::model::config::Config;
+use llama_kernels::quant::int4::GroupSize;
 
 use crate::common::TempDir;
+
+const NATIVE: StepFormats = StepFormats { weights: WeightFormat::Native, kv_cache: CacheFormat::Native };
+const INT4: WeightFormat = WeightFormat::Int4 { group_size: GroupSize::Of128 };
 
 fn bench(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_llama-kernels"));
@@ -31,16 +36,26 @@ fn floors_are_those_of_streaming_the_weights() {
     };
     for (model, milliseconds) in [("llama-3.1-8b", 3.69), ("llama-3.2-1b", 0.61)] {
         let config = Config::preset(model).unwrap();
-        let (floor, bound) = ceilings.floor(&cost::decode_step(&config, 1, 0));
+        let (floor, bound) = ceilings.floor(&cost::decode_step(&config, NATIVE, 1, 0));
         assert!((floor / 1e3 / milliseconds - 1.0).abs() < 0.01, "{model}: {floor} µs");
         assert_eq!(bound, Bound::Memory);
     }
+    for (model, weights, milliseconds) in [
+        ("llama-3.1-8b", WeightFormat::Fp8, 1.97),
+        ("llama-3.1-8b", INT4, 1.14),
+        ("llama-3.2-1b", INT4, 0.25),
+    ] {
+        let config = Config::preset(model).unwrap();
+        let formats = StepFormats { weights, ..NATIVE };
+        let (floor, _) = ceilings.floor(&cost::decode_step(&config, formats, 1, 0));
+        assert!((floor / 1e3 / milliseconds - 1.0).abs() < 0.02, "{model} {weights}: {floor} µs");
+    }
     // Many tokens meet the tensor cores: 2 * 7.5e9 operations each, and attention.
     let config = Config::preset("llama-3.1-8b").unwrap();
-    let (floor, bound) = ceilings.floor(&cost::prefill(&config, 1, 2048));
+    let (floor, bound) = ceilings.floor(&cost::prefill(&config, NATIVE, 1, 2048));
     assert!(bound == Bound::TensorCores && (floor / 1e3 - 29.5).abs() < 1.0, "{floor} µs");
-    assert_eq!(ceilings.floor(&cost::decode_step(&config, 1024, 0)).1, Bound::TensorCores);
-    assert_eq!(ceilings.floor(&cost::decode_step(&config, 64, 512)).1, Bound::Memory);
+    assert_eq!(ceilings.floor(&cost::decode_step(&config, NATIVE, 1024, 0)).1, Bound::TensorCores);
+    assert_eq!(ceilings.floor(&cost::decode_step(&config, NATIVE, 64, 512)).1, Bound::Memory);
 }
 
 #[test]
@@ -78,9 +93,9 @@ fn passes_of_a_small_model_are_counted_on_the_simulated_gpu() {
     let config = Config::load("assets/demo-model").unwrap();
     for (record, (phase, launches, least)) in counters.iter().zip([
         // The embedding, eight launches a layer, the last norm, the logits.
-        ("decode", 1 + 8 * 4 + 2, cost::decode_step(&config, 2, 40)),
+        ("decode", 1 + 8 * 4 + 2, cost::decode_step(&config, NATIVE, 2, 40)),
         // The last tokens' rows besides, of both addends of the norm.
-        ("prefill", 1 + 8 * 4 + 4, cost::prefill(&config, 2, 40)),
+        ("prefill", 1 + 8 * 4 + 4, cost::prefill(&config, NATIVE, 2, 40)),
     ]) {
         assert_eq!((&record["op"], &record["label"]), (&phase.into(), &"demo-model".into()));
         assert_eq!(record["sizes"], serde_json::json!({"batch": 2, "context": 40}));
@@ -94,6 +109,37 @@ fn passes_of_a_small_model_are_counted_on_the_simulated_gpu() {
         let classes = record["instructions_by_class"].as_object().unwrap();
         let sum: u64 = classes.values().map(|count| count.as_u64().unwrap()).sum();
         assert_eq!(record["instructions"], sum, "{record}");
+    }
+}
+
+/// What a decode touches is what its formats take, and little more.
+#[test]
+#[cfg_attr(not(kernels_built), ignore = "the CUDA kernels were not built: there is no nvcc")]
+fn formats_are_counted() {
+    let config = Config::load("assets/demo-model").unwrap();
+    let mut native = f64::INFINITY;
+    for (weights, name, launches) in [
+        (WeightFormat::Native, "demo-model", 1 + 8 * 4 + 2),
+        // Quantisations of two products' inputs besides.
+        (WeightFormat::Fp8, "demo-model fp8", 1 + 10 * 4 + 2),
+        (INT4, "demo-model int4", 1 + 8 * 4 + 2),
+    ] {
+        let folder = TempDir::new();
+        let json = folder.path().join("results.jsonl");
+        let weights_of = weights.to_string();
+        let args = ["decode", "--device", "sim", "--model", "assets/demo-model", "--context", "40"];
+        let more = ["--weights", &weights_of, "--json", json.to_str().unwrap()];
+        let output = bench(&[&args[..], &more].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let lines = std::fs::read_to_string(&json).unwrap();
+        let record: serde_json::Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+        assert_eq!((&record["label"], &record["launches"]), (&name.into(), &launches.into()), "{record}");
+        let least = cost::decode_step(&config, StepFormats { weights, ..NATIVE }, 1, 40).bytes;
+        assert_eq!(record["bytes"], least);
+        let touched = record["touched_bytes"].as_f64().unwrap();
+        assert!((1.0..1.1).contains(&(touched / least as f64)), "{name}: {touched} of {least}");
+        assert!(touched < native, "{name}");
+        native = touched;
     }
 }
 

@@ -4,6 +4,7 @@ mod calls;
 mod header;
 mod library;
 mod peers;
+mod products;
 
 /// The structs of the library itself.
 #[path = "../examples/09_c_abi/types.rs"]

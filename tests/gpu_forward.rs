@@ -2,8 +2,10 @@
 //! simulated one.
 
 mod data;
+mod fp8_cache;
 mod goldens;
 mod load;
+mod quantized;
 mod steps;
 
 use llama_kernels::backend::{Gpu, GpuOptions};

@@ -51,7 +51,8 @@ class Attention(Work):
         arguments = Arguments(
             **{name: pointer(place(tensor)) for name, tensor in tensors.items()}, first_sequence=0,
             num_sequences=self.batch, max_q_len=self.q_len, max_kv_len=self.kv_len,
-            softmax_scale=1 / math.sqrt(self.head_dim), batch_invariant=int(self.row.flag("invariant")))
+            softmax_scale=1 / math.sqrt(self.head_dim), k_scale=1.0, v_scale=1.0,
+            batch_invariant=int(self.row.flag("invariant")))
         if not self.decode:
             return self.call("attention_prefill", arguments)
         num_bytes = env.library.workspace_bytes(env.stream(), arguments)

@@ -8,6 +8,8 @@ from .work import Skipped, difference, tolerance
 
 def why_not(row):
     """Why a row is not compared, or None."""
+    if row.flag("fp8_cache"):
+        return "no peer stores keys and values in these codes"
     if row.op in WORKS:
         return None
     return NOT_COMPARED.get(row.op, "no peer is known here")

@@ -8,7 +8,7 @@ from .library import Library, Tensor
 
 # Optional packages: their names here, and what is imported.
 _OPTIONAL = {"flashinfer": "flashinfer", "flash_attn": "flash_attn", "flash_attn_3": "flash_attn_interface",
-             "deep_gemm": "deep_gemm"}
+             "deep_gemm": "deep_gemm", "marlin": "marlin"}
 
 
 class Env:
@@ -22,11 +22,13 @@ class Env:
         self.on_gpu = not self.library.properties().simulated
         self.device = torch.device(device if self.on_gpu else "cpu")
         self.dtypes = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32, "i32": torch.int32,
-                       "i64": torch.int64, "u32": torch.uint32, "u8": torch.uint8}
+                       "i64": torch.int64, "u32": torch.uint32, "u8": torch.uint8,
+                       "e4m3": torch.float8_e4m3fn}
         self._names = {dtype: name for name, dtype in self.dtypes.items()}
         self._generator = torch.Generator(self.device).manual_seed(1)
         self._compiled = {} if compile else None
         self._placed = []
+        self._workspace = None
         self.packages = {name: _import(module) for name, module in _OPTIONAL.items()} if self.on_gpu else {}
 
     def package(self, name):
@@ -54,6 +56,21 @@ class Env:
     def shuffled(self, count):
         """0..count in a random order, i64."""
         return self.torch.randperm(count, generator=self._generator, device=self.device)
+
+    def integers(self, below, shape):
+        """Integers from 0 on, u8, each as likely as the others."""
+        return self.torch.randint(0, below, shape, dtype=self.torch.uint8, device=self.device,
+                                  generator=self._generator)
+
+    def codes(self, shape):
+        """e4m3 codes of normally distributed numbers, the largest of which are near the largest that there are."""
+        return self.random("f32", shape, 128.0).clamp(-448, 448).to(self.dtypes["e4m3"])
+
+    def workspace(self):
+        """What products share, one launch after the other: zeros, which every launch leaves so."""
+        if self._workspace is None:
+            self._workspace = self.zeros("u8", (self.library.matmul_workspace_bytes(),))
+        return self._workspace
 
     # Calls of the library.
 

@@ -1,11 +1,11 @@
 """The kernels behind their C interface (examples/09_c_abi/llama_kernels.h), by ctypes."""
 
 import ctypes
-from ctypes import POINTER, Structure, byref, c_char, c_char_p, c_double, c_float, c_int32, c_int64, c_uint32, \
-    c_uint64, c_void_p
+from ctypes import POINTER, Structure, byref, c_char, c_char_p, c_double, c_float, c_int32, c_int64, c_uint8, \
+    c_uint16, c_uint32, c_uint64, c_void_p
 from pathlib import Path
 
-DTYPES = {"bf16": 0, "f16": 1, "f32": 2, "i32": 3, "i64": 4, "u32": 5, "u8": 6}
+DTYPES = {"bf16": 0, "f16": 1, "f32": 2, "i32": 3, "i64": 4, "u32": 5, "u8": 6, "e4m3": 7}
 
 
 class Tensor(Structure):
@@ -27,7 +27,22 @@ class Attention(Structure):
     _fields_ = [(name, POINTER(Tensor)) for name in ("q", "k", "v", "page_table", "kv_indptr", "q_indptr", "kv_len",
                                                      "out", "lse", "error")] + [
         ("first_sequence", c_uint64), ("num_sequences", c_uint64), ("max_q_len", c_uint64),
-        ("max_kv_len", c_uint64), ("softmax_scale", c_float), ("batch_invariant", c_int32)]
+        ("max_kv_len", c_uint64), ("softmax_scale", c_float), ("k_scale", c_float), ("v_scale", c_float),
+        ("batch_invariant", c_int32)]
+
+
+class Int4Weight(Structure):
+    """lk_int4_weight: in host memory."""
+
+    _fields_ = [("n", c_uint64), ("k", c_uint64), ("group_size", c_uint64), ("codes", POINTER(c_uint8)),
+                ("scales", POINTER(c_uint16)), ("zeros", POINTER(c_uint16)), ("dtype", c_int32)]
+
+
+class Int4Packed(Structure):
+    """lk_int4_packed: in the device's."""
+
+    _fields_ = [("n", c_uint64), ("k", c_uint64), ("codes", POINTER(Tensor)), ("scales", POINTER(Tensor)),
+                ("integer_zeros", c_int32)]
 
 
 class Properties(Structure):
@@ -60,8 +75,15 @@ SIGNATURES = {
     "lk_rms_norm": (_ON + [_T, _T, c_float, _T], c_int32),
     "lk_add_rms_norm": (_ON + [_T, _T, _T, c_float, _T], c_int32),
     "lk_silu_and_mul": (_ON + [_T] * 2, c_int32),
-    "lk_rope_append_kv": (_ON + [_T] * 8, c_int32),
-    "lk_matmul": (_ON + [_T, _T, _T, c_int32, c_int32, _T], c_int32),
+    "lk_rope_append_kv": (_ON + [_T] * 7 + [c_float, c_float, _T], c_int32),
+    "lk_permute_columns": (_ON + [_T] * 4, c_int32),
+    "lk_matmul": (_ON + [_T, _T, _T, c_int32, c_int32, _T, _T], c_int32),
+    "lk_matmul_workspace": ([_DEVICE, POINTER(c_uint64)], c_int32),
+    "lk_int4_sizes": ([POINTER(Int4Weight), POINTER(c_uint64), POINTER(c_uint64)], c_int32),
+    "lk_int4_pack": ([POINTER(Int4Weight), POINTER(c_uint8), POINTER(c_uint16), POINTER(c_int32)], c_int32),
+    "lk_matmul_int4": (_ON + [_T, POINTER(Int4Packed), _T, c_int32, c_int32, _T, _T], c_int32),
+    "lk_quantize_fp8": (_ON + [_T] * 3, c_int32),
+    "lk_matmul_fp8": (_ON + [_T] * 5 + [c_int32] * 3 + [_T, _T], c_int32),
     "lk_attention_prefill": (_ON + [POINTER(Attention)], c_int32),
     "lk_attention_decode": (_ON + [POINTER(Attention), _T], c_int32),
     "lk_attention_decode_workspace": (_ON + [POINTER(Attention), POINTER(c_uint64)], c_int32),
@@ -102,6 +124,20 @@ class Library:
         number = c_uint64()
         self.call("attention_decode_workspace", stream, attention, number_pointer(number))
         return number.value
+
+    def matmul_workspace_bytes(self):
+        number = c_uint64()
+        self.check(self._library.lk_matmul_workspace(self.device, number_pointer(number)))
+        return number.value
+
+    def int4_pack(self, weight):
+        """The codes and scales of a weight in the order of the kernels, as bytes, and whether its zeros are integers.
+        `weight` is an Int4Weight whose pointers stay valid meanwhile."""
+        codes, scales, integer_zeros = c_uint64(), c_uint64(), c_int32()
+        self.check(self._library.lk_int4_sizes(byref(weight), number_pointer(codes), number_pointer(scales)))
+        codes, scales = (c_uint8 * codes.value)(), (c_uint16 * scales.value)()
+        self.check(self._library.lk_int4_pack(byref(weight), codes, scales, ctypes.pointer(integer_zeros)))
+        return codes, scales, integer_zeros.value
 
     def properties(self):
         properties = Properties()

@@ -32,7 +32,7 @@ class Matmul(Work):
         place = self.env.place
         bias = place(o.our_bias) if self.bias else None
         return self.call("matmul", place(o.x), place(o.our_weight), bias, int(self.swiglu), int(self.invariant),
-                         place(o.out))
+                         place(self.env.workspace()), place(o.out))
 
     def peers(self):
         if self.row.flag("tile_m"):

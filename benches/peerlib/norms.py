@@ -35,6 +35,8 @@ class RmsNorm(Work):
         return self.call("rms_norm", place(o.x), place(o.weight), EPS, place(o.out))
 
     def peers(self):
+        if self.row.flag("permuted"):
+            return []
         env, functional = self.env, self.torch.nn.functional
         torch = f"torch {self.torch.__version__}"
         peers = [
@@ -65,6 +67,8 @@ class AddRmsNorm(RmsNorm):
         return {"out": o.out, "residual": o.residual}
 
     def peers(self):
+        if self.row.flag("permuted"):
+            return []
         env, functional = self.env, self.torch.nn.functional
         torch = f"torch {self.torch.__version__}"
 

@@ -57,7 +57,7 @@ class RopeAppendKv(Work):
     def ours(self, o):
         place = self.env.place
         return self.call("rope_append_kv", place(o.qkv), place(o.positions), place(o.slots), place(o.cos_sin),
-                         place(o.q_out), place(o.k_cache), place(o.v_cache), None)
+                         place(o.q_out), place(o.k_cache), place(o.v_cache), 1.0, 1.0, None)
 
     def outputs(self, o):
         return {"q": o.q_out, "k_cache": o.k_cache, "v_cache": o.v_cache}

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from . import record, rows
-from .library import Attention, Library, LibraryError, Properties, SIGNATURES, Tensor, contiguous
+from .library import Attention, Int4Packed, Int4Weight, Library, LibraryError, Properties, SIGNATURES, Tensor, contiguous
 from .self_test_timing import test_timing
 from .operations import NOT_COMPARED, WORKS
 from .work import EPS
@@ -86,7 +86,9 @@ _C_TYPES = {
     "char *": ctypes.c_char_p, "void **": ctypes.POINTER(ctypes.c_void_p),
     "lk_device *": ctypes.POINTER(ctypes.c_uint64), "uint64_t *": ctypes.POINTER(ctypes.c_uint64),
     "lk_tensor *": ctypes.POINTER(Tensor), "lk_attention *": ctypes.POINTER(Attention),
-    "lk_properties *": ctypes.POINTER(Properties),
+    "lk_properties *": ctypes.POINTER(Properties), "lk_int4_weight *": ctypes.POINTER(Int4Weight),
+    "lk_int4_packed *": ctypes.POINTER(Int4Packed), "uint8_t *": ctypes.POINTER(ctypes.c_uint8),
+    "uint16_t *": ctypes.POINTER(ctypes.c_uint16), "int32_t *": ctypes.POINTER(ctypes.c_int32),
 }
 
 
@@ -106,7 +108,8 @@ def test_signatures(header):
 
 
 def test_structs(header):
-    structs = {"lk_tensor": Tensor, "lk_attention": Attention, "lk_properties": Properties}
+    structs = {"lk_tensor": Tensor, "lk_attention": Attention, "lk_properties": Properties,
+               "lk_int4_weight": Int4Weight, "lk_int4_packed": Int4Packed}
     for name, struct_type in structs.items():
         body = re.search(rf"struct {name} \{{(.*?)\}}", code(header)).group(1)
         fields = []

@@ -7,6 +7,7 @@
 #include "../ptx/cp_async.cuh"
 #include "../ptx/ldst.cuh"
 #include "../ptx/mma.cuh"
+#include "kv_cache.cuh"
 #include "online_softmax.cuh"
 #include "swizzle.cuh"
 #include "vectors.cuh"
@@ -74,29 +75,33 @@ struct Keys {
 
 // A stride that the host has checked to be a multiple of a chunk, and to fit: 32 bits save most of
 // each 64-bit multiplication.
+template <int kElementBytes = 2>
 __device__ __forceinline__ uint32_t in_chunks(int64_t elements) {
-  return static_cast<uint32_t>(static_cast<uint64_t>(elements) / kChunkElements);
+  return static_cast<uint32_t>(static_cast<uint64_t>(elements) / (kChunkBytes / kElementBytes));
 }
 
 // The keys or the values of one key/value head.
+template <int kElementBytes>
 struct Head {
   uint64_t base;
   uint32_t stride_page;  // in chunks
   uint32_t stride_slot;
 
   __device__ __forceinline__ static Head of_keys(const AttentionParams& params, int kv_head) {
-    return keys_at(params, params.k + kv_head * params.k_stride_head * 2);
+    return keys_at(params, params.k + kv_head * params.k_stride_head * kElementBytes);
   }
   __device__ __forceinline__ static Head of_values(const AttentionParams& params, int kv_head) {
-    return values_at(params, params.v + kv_head * params.v_stride_head * 2);
+    return values_at(params, params.v + kv_head * params.v_stride_head * kElementBytes);
   }
 
   // With a base that was computed before.
   __device__ __forceinline__ static Head keys_at(const AttentionParams& params, uint64_t base) {
-    return {base, in_chunks(params.k_stride_page), in_chunks(params.k_stride_slot)};
+    return {base, in_chunks<kElementBytes>(params.k_stride_page),
+            in_chunks<kElementBytes>(params.k_stride_slot)};
   }
   __device__ __forceinline__ static Head values_at(const AttentionParams& params, uint64_t base) {
-    return {base, in_chunks(params.v_stride_page), in_chunks(params.v_stride_slot)};
+    return {base, in_chunks<kElementBytes>(params.v_stride_page),
+            in_chunks<kElementBytes>(params.v_stride_slot)};
   }
 
   __device__ __forceinline__ const char* row(uint32_t page, uint32_t slot) const {
@@ -106,19 +111,20 @@ struct Head {
   }
 };
 
-// Copies tiles of kKeys keys or values into swizzled shared memory with kThreads threads. A thread
-// copies one chunk of kRowsPerThread neighbouring keys: with pages of that size or larger it needs
-// one page index a tile.
-template <int kHeadDim, int kKeys, int kThreads>
+// Copies tiles of kKeys keys or values, kElementBytes an element, into swizzled shared memory with
+// kThreads threads. A thread copies one chunk of kRowsPerThread neighbouring keys: with pages of
+// that size or larger it needs one page index a tile.
+template <int kHeadDim, int kElementBytes, int kKeys, int kThreads>
 class TileCopy {
  public:
-  static constexpr int kRowChunks = kHeadDim / kChunkElements;
+  static constexpr int kRowChunks = kHeadDim * kElementBytes / kChunkBytes;
   static constexpr int kRowsPerThread = kKeys * kRowChunks / kThreads;
   static_assert(kThreads % kRowChunks == 0, "a thread copies one column of chunks");
   static_assert(kRowsPerThread > 0 && 8 % kRowsPerThread == 0, "the swizzle repeats every 8 rows");
 
   __device__ __forceinline__ explicit TileCopy(uint32_t thread_idx)
-      : row_(thread_idx / kRowChunks * kRowsPerThread), chunk_(thread_idx % kRowChunks) {}
+      : row_(thread_idx / kRowChunks * kRowsPerThread + turn(thread_idx)),
+        chunk_(thread_idx % kRowChunks) {}
 
   // The page of this thread's rows of the tile that begins at key `start`.
   __device__ __forceinline__ int page_of(const AttentionParams& params, const Keys& keys,
@@ -135,7 +141,7 @@ class TileCopy {
   // kWhole: there are none beyond, and each thread's rows lie in one page.
   template <bool kWhole = false>
   __device__ __forceinline__ void copy(const AttentionParams& params, uint32_t smem_tile,
-                                       const Head& head, const Keys& keys, int start,
+                                       const Head<kElementBytes>& head, const Keys& keys, int start,
                                        int page) const {
     const int key = start + row_;
     const uint32_t smem = smem_tile + swizzled<kRowChunks>(row_, chunk_);
@@ -147,10 +153,20 @@ class TileCopy {
     const char* gmem = head.row(page, keys.slot_of(params, key)) + chunk_ * kChunkBytes;
     const uint64_t stride = static_cast<uint64_t>(head.stride_slot) * kChunkBytes;
     const int left = kWhole ? kKeys : keys.len - start;  // of this tile
+    if constexpr (kTurns) {
+      // From an even row to the odd one beside it, up or down.
+      const uint64_t beside = row_ % 2 == 0 ? stride : 0 - stride;
 #pragma unroll
-    for (int i = 0; i < kRowsPerThread; ++i) {
-      cp_async(row(smem, i), gmem, kWhole || row_ + i < left);
-      gmem += stride;
+      for (int i = 0; i < kRowsPerThread; ++i) {
+        cp_async(row(smem, i), gmem + (i / 2 * 2) * stride + (i % 2) * beside,
+                 kWhole || (row_ ^ i) < left);
+      }
+    } else {
+#pragma unroll
+      for (int i = 0; i < kRowsPerThread; ++i) {
+        cp_async(row(smem, i), gmem, kWhole || row_ + i < left);
+        gmem += stride;
+      }
     }
   }
 
@@ -163,24 +179,34 @@ class TileCopy {
   }
 
  private:
+  // Rows of 64 bytes: the eight threads whose accesses are one have chunks of two rows, which
+  // should be an even and an odd one. Every other group of threads begins with its odd row.
+  static constexpr bool kTurns = kRowChunks == 4;
+
   int row_;         // the first of this thread
   uint32_t chunk_;  // of the row
 
-  // row_ is a multiple of kRowsPerThread, a power of two: going down i rows flips bits of the
-  // chunk.
+  static __device__ __forceinline__ uint32_t turn(uint32_t thread_idx) {
+    return kTurns ? thread_idx / kRowChunks % 2 : 0;
+  }
+
+  // The rows of a thread begin at a multiple of their number, a power of two: going down i rows
+  // flips bits of the chunk, and of the row where their order is turned.
   __device__ __forceinline__ static uint32_t row(uint32_t smem, int i) {
+    if constexpr (kTurns) return smem ^ (i * kRowChunks + i / 2) * kChunkBytes;
     return (smem ^ i * kChunkBytes) + i * kRowChunks * kChunkBytes;
   }
 
   // Pages of fewer tokens than a thread copies: an index for each.
   __device__ __forceinline__ void copy_small_pages(const AttentionParams& params, uint32_t smem,
-                                                   const Head& head, const Keys& keys,
-                                                   int key) const {
+                                                   const Head<kElementBytes>& head,
+                                                   const Keys& keys, int first) const {
 #pragma unroll 1
     for (int i = 0; i < kRowsPerThread; ++i) {
-      const int page = bounded_page(params, keys.page_of(params, key + i));
-      const char* gmem = head.row(page, keys.slot_of(params, key + i)) + chunk_ * kChunkBytes;
-      cp_async(row(smem, i), gmem, key + i < keys.len);
+      const int key = kTurns ? first - row_ + (row_ ^ i) : first + i;
+      const int page = bounded_page(params, keys.page_of(params, key));
+      const char* gmem = head.row(page, keys.slot_of(params, key)) + chunk_ * kChunkBytes;
+      cp_async(row(smem, i), gmem, key < keys.len);
     }
   }
 };

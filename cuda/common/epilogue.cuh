@@ -2,9 +2,13 @@
 // rounding, storing. In the accumulator layout of mma.m16n8k16 a thread holds, with g = lane / 4
 // and t = lane % 4, columns 2t and 2t+1 of the rows g and g+8 of each fragment; so gate and up of a
 // weight interleaved in blocks of 8 rows are the same place of two neighbouring fragments.
+//
+// The thread's index is read anew: what follows from it would else be kept in registers across the
+// main loop where a block makes several tiles.
 #pragma once
 
 #include "../ptx/ldst.cuh"
+#include "../ptx/special.cuh"
 #include "math.cuh"
 #include "vectors.cuh"
 
@@ -44,7 +48,7 @@ __device__ __forceinline__ uint32_t rounded(float x, float y) {
 template <typename Pair, int kFragmentsM, int kFragmentsN>
 __device__ __forceinline__ void add_bias(float (&acc)[kFragmentsM][kFragmentsN][4], uint64_t bias,
                                          int first_column, int columns) {
-  const int t = threadIdx.x % 4;
+  const int t = static_cast<int>(thread_idx_anew() % 4);
 #pragma unroll
   for (int j = 0; j < kFragmentsN; ++j) {
     float values[2];
@@ -83,9 +87,10 @@ __device__ __forceinline__ void combine_gate_up(float (&acc)[kFragmentsM][kFragm
 // Four lanes hold two neighbouring columns of each of four fragments; afterwards lane t holds all
 // eight columns of fragment t, in order: what a 16-byte store wants.
 __device__ __forceinline__ void transpose_quad(uint32_t (&v)[4]) {
+  const uint32_t thread_idx = thread_idx_anew();
 #pragma unroll
   for (int distance = 1; distance <= 2; distance *= 2) {
-    const bool upper = threadIdx.x & distance;
+    const bool upper = thread_idx & distance;
 #pragma unroll
     for (int pair = 0; pair < 2; ++pair) {
       const int low = distance == 1 ? 2 * pair : pair;
@@ -111,20 +116,22 @@ __device__ __forceinline__ void store_elements(char* gmem, const uint32_t (&v)[4
 }
 
 // Stores the first kCount fragments of each row of fragments, in the activation type or in f32;
-// `rows` and `columns` are left in the matrix from the tile's first element on.
+// `rows` and `columns` are left in the matrix from the tile's first element on, which is in
+// `first_row` of `gmem_out`.
 template <typename Pair, int kCount, int kFragmentsM, int kFragmentsN>
 __device__ __forceinline__ void store_fragments(const float (&acc)[kFragmentsM][kFragmentsN][4],
                                                 char* gmem_out, int64_t row_bytes, bool out_f32,
-                                                int rows, int columns) {
+                                                int first_row, int rows, int columns) {
   static_assert(kCount % 4 == 0, "lanes exchange four fragments");
-  const int g = threadIdx.x % 32 / 4;
-  const int t = threadIdx.x % 4;
+  const int lane_idx = static_cast<int>(thread_idx_anew() % 32);
+  const int g = lane_idx / 4;
+  const int t = lane_idx % 4;
 #pragma unroll
   for (int i = 0; i < kFragmentsM; ++i) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int row = i * 16 + half * 8 + g;
-      char* gmem = gmem_out + row * row_bytes;
+      char* gmem = gmem_out + (first_row + row) * row_bytes;
       if (out_f32) {
 #pragma unroll
         for (int j = 0; j < kCount; ++j) {
@@ -168,14 +175,15 @@ __device__ __forceinline__ void store_tile(const MatmulParams& params,
   }
   const int element_bytes = params.out_f32 ? 4 : 2;
   const int64_t row_bytes = params.out_stride_row * element_bytes;
-  char* gmem_out = reinterpret_cast<char*>(params.out) + first_row * row_bytes;
+  char* gmem_out = reinterpret_cast<char*>(params.out);
   if (params.epilogue == MATMUL_EPILOGUE_SWIGLU) {
     combine_gate_up(acc);
     gmem_out += static_cast<int64_t>(first_column / 2) * element_bytes;
-    store_fragments<Pair, kFragmentsN / 2>(acc, gmem_out, row_bytes, params.out_f32, rows,
-                                           columns / 2);
+    store_fragments<Pair, kFragmentsN / 2>(acc, gmem_out, row_bytes, params.out_f32, first_row,
+                                           rows, columns / 2);
   } else {
     gmem_out += static_cast<int64_t>(first_column) * element_bytes;
-    store_fragments<Pair, kFragmentsN>(acc, gmem_out, row_bytes, params.out_f32, rows, columns);
+    store_fragments<Pair, kFragmentsN>(acc, gmem_out, row_bytes, params.out_f32, first_row, rows,
+                                       columns);
   }
 }

@@ -1,6 +1,6 @@
-// e4m3, the 8-bit float of quantised activations: bias 7, largest 448, smallest normal 2^-6,
-// smallest subnormal 2^-9, NaN 0x7F and 0xFF, no infinity. src/quant/fp8.rs is the same for the
-// CPU, and gives the same bits.
+// e4m3, the 8-bit float of quantised activations, weights and caches: bias 7, largest 448, smallest
+// normal 2^-6, smallest subnormal 2^-9, NaN 0x7F and 0xFF, no infinity. src/quant/fp8.rs is the
+// same for the CPU, and gives the same bits.
 #pragma once
 
 #include "../ptx/fp8.cuh"
@@ -34,6 +34,35 @@ __device__ __forceinline__ uint32_t encode_e4m3x2(float2 values) {
     return magnitude > kInfinity ? kNan : code;
   };
   return encode(values.x) | encode(values.y) << 8;
+#endif
+}
+
+// What a number that decode_e4m3x4 gives has to be multiplied by. Before 8.9 the bits of a code,
+// put where those of f16 are, make a number that is too small by the difference of the exponents'
+// biases, 8; it is exact, subnormal codes being subnormal f16. The product of two such numbers is
+// exact too, and so is a power of two behind the sum: nobody multiplies before.
+#if __CUDA_ARCH__ >= 890
+constexpr float kE4m3Unit = 1.0f;
+#else
+constexpr float kE4m3Unit = 256.0f;
+#endif
+
+// Four e4m3 codes as two pairs of f16, in units of kE4m3Unit: that of the low bytes first. What is
+// NaN becomes NaN; where no code can be one (weights are refused that have some), `kNan` = false
+// spares four of eleven instructions before 8.9.
+template <bool kNan = true>
+__device__ __forceinline__ uint2 decode_e4m3x4(uint32_t codes) {
+#if __CUDA_ARCH__ >= 890
+  return cvt_f16x2_e4m3x4(codes);
+#else
+  // The two bytes of each f16: the sign, a zero and the upper six bits; the last bit.
+  uint32_t upper = (codes & 0x80808080) | (codes >> 1 & 0x3f3f3f3f);
+  const uint32_t lower = codes << 7 & 0x80808080;
+  if constexpr (kNan) {
+    // A carry into the sign where all seven bits below are set: then the largest exponent.
+    upper |= (codes & 0x7f7f7f7f) + 0x01010101 >> 1 & 0x40404040;
+  }
+  return {__byte_perm(lower, upper, 0x5140), __byte_perm(lower, upper, 0x7362)};
 #endif
 }
 

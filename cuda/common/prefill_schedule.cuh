@@ -41,8 +41,9 @@ struct RowTileOfHead {
 class PrefillSchedule {
  public:
   // By all lanes of one warp, which fills `seqs` for itself.
+  // row_bytes: of a key, and of a value.
   __device__ __forceinline__ PrefillSchedule(const AttentionParams& params, TiledSequence* seqs,
-                                             int head_dim)
+                                             int row_bytes)
       : seqs_(seqs), num_seqs_(params.num_seqs), lane_idx_(threadIdx.x % kWarpSize) {
     uint32_t num_keys = 0;
     bool wrong = false;
@@ -59,7 +60,7 @@ class PrefillSchedule {
       num_keys += __reduce_add_sync(kAllLanes, min(static_cast<uint32_t>(kv_len), kMaxKeys));
     }
     if (wrong && blockIdx.x == 0) report(params, DEVICE_ERROR_LENGTH);
-    const uint32_t head_bytes = max(num_keys, 1u) * head_dim * 4;
+    const uint32_t head_bytes = max(num_keys, 1u) * row_bytes * 2;
     section_heads_ = bounded(kSectionBytes / head_bytes, 1, params.num_kv_heads);
     __syncwarp();
   }

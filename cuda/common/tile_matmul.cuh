@@ -69,15 +69,16 @@ struct RowsCopy {
 
   // `first_row` is in the matrix, which has `num_rows` rows of `k` columns.
   __device__ __forceinline__ RowsCopy(uint64_t base, int64_t stride, int first_row, int num_rows,
-                                      int k) {
+                                      int k, int first_stage) {
     const int row = threadIdx.x / Shape::kRowChunks;
     const int chunk = threadIdx.x % Shape::kRowChunks;
     const int rows = num_rows - first_row - row;
     gmem = reinterpret_cast<const char*>(base) +
-           (first_row + static_cast<int64_t>(row)) * stride * 2 + chunk * 16;
+           (first_row + static_cast<int64_t>(row)) * stride * 2 +
+           static_cast<int64_t>(first_stage) * Shape::kRowBytes + chunk * 16;
     gmem_step = stride * (2 * kRowsAtOnce);
     copies = rows > 0 ? (rows - 1) / kRowsAtOnce + 1 : 0;
-    columns = k - chunk * VECTOR_ELEMENTS;
+    columns = k - first_stage * Shape::kBlockK - chunk * VECTOR_ELEMENTS;
     smem_offset = swizzled<Shape::kRowChunks>(row, chunk);
   }
 
@@ -128,9 +129,9 @@ struct ActivationOperand : RowsCopy<Shape, Shape::kBlockM> {
   uint32_t smem_lane;
 
   __device__ __forceinline__ ActivationOperand(uint64_t base, int64_t stride, int first_row,
-                                               int num_rows, int k,
+                                               int num_rows, int k, int first_stage,
                                                const WarpCoordinate<Shape>& warp)
-      : RowsCopy<Shape, Shape::kBlockM>(base, stride, first_row, num_rows, k) {
+      : RowsCopy<Shape, Shape::kBlockM>(base, stride, first_row, num_rows, k, first_stage) {
     // ldmatrix: lanes 0-15 address rows 0-15 of the first eight columns, 16-31 those of the others.
     const int lane_idx = threadIdx.x % 32;
     smem_lane =
@@ -153,8 +154,9 @@ struct WeightOperand : RowsCopy<Shape, Shape::kBlockN> {
   uint32_t smem_lane;
 
   __device__ __forceinline__ WeightOperand(uint64_t base, int64_t stride, int first_row,
-                                           int num_rows, int k, const WarpCoordinate<Shape>& warp)
-      : RowsCopy<Shape, Shape::kBlockN>(base, stride, first_row, num_rows, k) {
+                                           int num_rows, int k, int first_stage,
+                                           const WarpCoordinate<Shape>& warp)
+      : RowsCopy<Shape, Shape::kBlockN>(base, stride, first_row, num_rows, k, first_stage) {
     // ldmatrix: lanes 0-7 rows 0-7 of the first eight columns, 8-15 of the others; then rows 8-15.
     const int lane_idx = threadIdx.x % 32;
     const int row = warp.n * Shape::kWarpN + lane_idx / 16 * 8 + lane_idx % 8;
@@ -177,26 +179,39 @@ struct WeightOperand : RowsCopy<Shape, Shape::kBlockN> {
   }
 };
 
-// One step of a warp: each fragment of B with all of A, there and back, so that neighbouring mma
-// share an operand.
-template <class Shape, class Pair, class OperandB>
-__device__ __forceinline__ void multiply(Accumulators<Shape>& acc,
-                                         const uint32_t (&a)[Shape::kFragmentsM][4],
-                                         const typename OperandB::Fragments& b) {
+// What a warp makes of the fragments: sums of products, 16-bit numbers of one type here. Another
+// format has its own, which knows what its fragments are and when sums must leave the tensor cores'
+// accumulators.
+template <class Shape, class Pair>
+struct PairProducts {
+  Accumulators<Shape> acc = {};
+
+  // Before the first step of a stage; `first` says that no stages were before.
+  __device__ __forceinline__ void begin_stage(int /*stage*/, bool /*first*/) {}
+
+  // One step: each fragment of B with all of A, there and back, so that neighbouring mma share an
+  // operand.
+  template <class OperandB>
+  __device__ __forceinline__ void multiply(const uint32_t (&a)[Shape::kFragmentsM][4],
+                                           const typename OperandB::Fragments& b) {
 #pragma unroll
-  for (int j = 0; j < Shape::kFragmentsN; ++j) {
+    for (int j = 0; j < Shape::kFragmentsN; ++j) {
 #pragma unroll
-    for (int i = 0; i < Shape::kFragmentsM; ++i) {
-      const int turn = j % 2 == 0 ? i : Shape::kFragmentsM - 1 - i;
-      mma_m16n8k16<Pair>(acc[turn][j], a[turn], OperandB::low(b, j), OperandB::high(b, j));
+      for (int i = 0; i < Shape::kFragmentsM; ++i) {
+        const int turn = j % 2 == 0 ? i : Shape::kFragmentsM - 1 - i;
+        mma_m16n8k16<Pair>(acc[turn][j], a[turn], OperandB::low(b, j), OperandB::high(b, j));
+      }
     }
   }
-}
 
-// The main loop: adds `num_stages` stages of the operands to `acc`. Each stage ends with one
+  // Behind the last step of a stage; `last` says that no more stages follow.
+  __device__ __forceinline__ void end_stage(int /*stage*/, bool /*last*/) {}
+};
+
+// The main loop: adds `num_stages` stages of the operands to `products`. Each stage ends with one
 // barrier, behind which the next stage may be read and the last one overwritten.
-template <class Shape, class Pair, class OperandA, class OperandB>
-__device__ __forceinline__ void matmul_stages(Accumulators<Shape>& acc, OperandA& operand_a,
+template <class Shape, class Products, class OperandA, class OperandB>
+__device__ __forceinline__ void matmul_stages(Products& products, OperandA& operand_a,
                                               OperandB& operand_b, uint32_t smem, int num_stages) {
   constexpr int kStageBytes = OperandA::kStageBytes + OperandB::kStageBytes;
   const uint32_t smem_end = smem + Shape::kStages * kStageBytes;
@@ -224,6 +239,7 @@ __device__ __forceinline__ void matmul_stages(Accumulators<Shape>& acc, OperandA
 #pragma unroll 1
   for (int stage = 0; stage < num_stages; ++stage) {
     const bool copies = stage + Shape::kStages - 1 < num_stages;
+    products.begin_stage(stage, stage == 0);
 #pragma unroll
     for (int step = 0; step < Shape::kSteps; ++step) {
       if (step == Shape::kSteps - 1) {
@@ -248,8 +264,9 @@ __device__ __forceinline__ void matmul_stages(Accumulators<Shape>& acc, OperandA
         cp_async_commit();  // an empty group where there is nothing to copy: waits count groups
         smem_write = next(smem_write);
       }
-      multiply<Shape, Pair, OperandB>(acc, a[step % 2], b[step % 2]);
+      products.template multiply<OperandB>(a[step % 2], b[step % 2]);
     }
+    products.end_stage(stage, stage == num_stages - 1);
   }
 }
 
@@ -286,23 +303,3 @@ __device__ __forceinline__ bool reduce_warps(Accumulators<Shape>& acc, uint32_t 
   }
   return warp.k == 0;
 }
-
-// Which tile a block makes. Blocks of neighbouring numbers share rows of the weight: kRasterRows
-// rows of x are walked through all of the weight before the next ones, so that what is in work
-// together has about as many rows as columns and stays in L2.
-template <class Shape, int kRasterRows>
-struct TileCoordinate {
-  int first_row;     // of x
-  int first_column;  // of the output: a row of the weight
-
-  __device__ __forceinline__ TileCoordinate(int m, int n) {
-    constexpr int kGroup = kRasterRows / Shape::kBlockM;
-    const int blocks_m = (m - 1) / Shape::kBlockM + 1;
-    const int blocks_n = (n - 1) / Shape::kBlockN + 1;
-    const int group_first = static_cast<int>(blockIdx.x) / (kGroup * blocks_n) * kGroup;
-    const int in_group = static_cast<int>(blockIdx.x) - group_first * blocks_n;
-    const int rows = min(kGroup, blocks_m - group_first);
-    first_row = (group_first + in_group % rows) * Shape::kBlockM;
-    first_column = in_group / rows * Shape::kBlockN;
-  }
-};

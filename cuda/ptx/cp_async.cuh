@@ -16,6 +16,32 @@ __device__ __forceinline__ void cp_async(uint32_t smem, const void* gmem, bool v
                : "memory");
 }
 
+// The same of weights, which a launch reads once: they leave L2 first, whose room belongs to the
+// activations. `policy` is evict_first_policy().
+__device__ __forceinline__ void cp_async_stream(uint32_t smem, const void* gmem, uint64_t policy,
+                                                bool valid) {
+  asm volatile(
+      "cp.async.cg.shared.global.L2::cache_hint.L2::128B [%0], [%1], 16, %2, %3;" ::"r"(smem),
+      "l"(gmem), "r"(valid ? 16 : 0), "l"(policy)
+      : "memory");
+}
+
+// The same of what the blocks of a multiprocessor read again and again, and none writes: kept in
+// L1.
+__device__ __forceinline__ void cp_async_shared_by_blocks(uint32_t smem, const void* gmem,
+                                                          bool valid) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;" ::"r"(smem), "l"(gmem),
+               "r"(valid ? 16 : 0)
+               : "memory");
+}
+
+// Copies one word, likewise.
+__device__ __forceinline__ void cp_async_word(uint32_t smem, const void* gmem, bool valid) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(smem), "l"(gmem),
+               "r"(valid ? 4 : 0)
+               : "memory");
+}
+
 // Ends a group of copies: what `cp_async_wait` counts.
 __device__ __forceinline__ void cp_async_commit() {
   asm volatile("cp.async.commit_group;" ::: "memory");

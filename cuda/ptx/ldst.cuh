@@ -75,6 +75,17 @@ __device__ __forceinline__ void red_global_or(void* gmem, uint32_t bits) {
   asm volatile("red.relaxed.gpu.global.or.b32 [%0], %1;" ::"l"(gmem), "r"(bits) : "memory");
 }
 
+// Adds to a counter of blocks, and returns what it was. What a block has written before it (and a
+// barrier) is seen by whoever reads behind the addition that follows it.
+__device__ __forceinline__ uint32_t atom_add_acq_rel(uint32_t* gmem, uint32_t value) {
+  uint32_t before;
+  asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], %2;"
+               : "=r"(before)
+               : "l"(gmem), "r"(value)
+               : "memory");
+  return before;
+}
+
 // Reads weights, which a launch touches once: bypasses L1, and leaves L2 first, whose room belongs
 // to the activations. Whole lines are fetched, of which one warp reads both halves.
 __device__ __forceinline__ uint4 ld_global_stream(const void* gmem, uint64_t policy) {
@@ -114,6 +125,25 @@ __device__ __forceinline__ void st_global_f32x2(void* gmem, float x, float y) {
   asm volatile("st.global.v2.f32 [%0], {%1, %2};" ::"l"(gmem), "f"(x), "f"(y) : "memory");
 }
 
+// Four numbers, at an address that is a multiple of 16, for another block to read.
+__device__ __forceinline__ void st_global_f32x4(void* gmem, const float (&v)[4]) {
+  asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(gmem), "f"(v[0]), "f"(v[1]),
+               "f"(v[2]), "f"(v[3])
+               : "memory");
+}
+// Adds four numbers that another block has written, once: past L1.
+__device__ __forceinline__ void add_global_f32x4(float (&sum)[4], const void* gmem) {
+  float v[4];
+  asm volatile("ld.global.L1::no_allocate.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(v[0]), "=f"(v[1]), "=f"(v[2]), "=f"(v[3])
+               : "l"(gmem)
+               : "memory");
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    sum[i] += v[i];
+  }
+}
+
 // To shared memory, at an address of its window that is a multiple of 8. Written in C++ the
 // compiler makes it two stores where it cannot see that multiple, with a bank conflict each.
 __device__ __forceinline__ void st_shared_f32x2(uint32_t smem, float x, float y) {
@@ -147,6 +177,12 @@ __device__ __forceinline__ void st_shared(uint32_t smem, uint4 v) {
 __device__ __forceinline__ uint32_t ld_shared_u32(uint32_t smem) {
   uint32_t v;
   asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v) : "r"(smem) : "memory");
+  return v;
+}
+
+__device__ __forceinline__ uint16_t ld_shared_u16(uint32_t smem) {
+  uint16_t v;
+  asm volatile("ld.shared.u16 %0, [%1];" : "=h"(v) : "r"(smem) : "memory");
   return v;
 }
 

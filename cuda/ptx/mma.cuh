@@ -63,6 +63,27 @@ __device__ __forceinline__ void mma_m16n8k16_first<__half2>(float (&c)[4], const
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "f"(0.0f));
 }
 
+// Whether the tensor cores take 8-bit floats by mma.sync. 9.0 does not: its assembler unpacks them.
+#if __CUDA_ARCH__ == 890 || __CUDA_ARCH__ >= 1000
+#define HAS_MMA_E4M3 1
+#else
+#define HAS_MMA_E4M3 0
+#endif
+
+#if HAS_MMA_E4M3
+// D[16,8] = A[16,32] * B[32,8] + C[16,8] of e4m3 codes (QMMA): A, B and C are laid out as above if
+// a pair of codes is taken for a 16-bit element, so a[0] is row g, columns 4t to 4t+3. The
+// accumulators of 8.9 have 13 bits behind the point.
+__device__ __forceinline__ void mma_m16n8k32_e4m3(float (&c)[4], const uint32_t (&a)[4],
+                                                  uint32_t b0, uint32_t b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+      "{%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+#endif
+
 // Four 8x8 matrices of 16-bit elements: lanes 8i..8i+7 give the addresses of the rows of matrix i,
 // each 16 bytes at a multiple of 16; d[i] is row lane / 4, columns 2 * (lane % 4) and the next.
 __device__ __forceinline__ void ldmatrix_x4(uint32_t (&d)[4], uint32_t smem) {

@@ -43,6 +43,8 @@ unsafe fn arguments(
         let attention = ops::Attention {
             q: on.read("q", args.q)?,
             keys_values,
+            k_scale: args.k_scale,
+            v_scale: args.v_scale,
             q_indptr: on.read("q_indptr", args.q_indptr)?,
             kv_len: on.read("kv_len", args.kv_len)?,
             sequences: first..end,

@@ -8,5 +8,6 @@ mod attention;
 mod device;
 mod error;
 mod ops;
+mod products;
 mod queue;
 mod types;

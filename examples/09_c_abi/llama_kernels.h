@@ -33,7 +33,7 @@ enum lk_status {
     LK_PANIC = 6
 };
 
-enum lk_dtype { LK_BF16 = 0, LK_F16 = 1, LK_F32 = 2, LK_I32 = 3, LK_I64 = 4, LK_U32 = 5, LK_U8 = 6 };
+enum lk_dtype { LK_BF16 = 0, LK_F16 = 1, LK_F32 = 2, LK_I32 = 3, LK_I64 = 4, LK_U32 = 5, LK_U8 = 6, LK_F8_E4M3 = 7 };
 
 enum lk_epilogue { LK_NONE = 0, LK_SWIGLU = 1 };
 
@@ -128,18 +128,84 @@ int32_t lk_silu_and_mul(lk_device device, lk_stream stream, const lk_tensor *gat
  * qkv 16-bit [tokens, (q_heads + 2 * kv_heads) * head_dim]; positions i32 [tokens], rows of cos_sin; slot_mapping i64
  * [tokens], page * page_size + offset, negative for a token that is not stored, no slot twice; cos_sin f32 [positions,
  * head_dim], cosines first; q_out [tokens, q_heads, head_dim]; k_cache and v_cache [pages, page_size, kv_heads, head_dim] of
- * any strides but the last, page_size a power of two; head_dim a multiple of 16, at most 256. */
+ * any strides but the last, page_size a power of two; head_dim a multiple of 16, at most 256. In a cache in LK_F8_E4M3 keys
+ * are stored as k / k_scale, values as v / v_scale, saturating; other caches have the type of qkv, and scales of 1. */
 int32_t lk_rope_append_kv(lk_device device, lk_stream stream, const lk_tensor *qkv, const lk_tensor *positions,
                           const lk_tensor *slot_mapping, const lk_tensor *cos_sin, const lk_tensor *q_out,
-                          const lk_tensor *k_cache, const lk_tensor *v_cache, const lk_tensor *error);
+                          const lk_tensor *k_cache, const lk_tensor *v_cache, float k_scale, float v_scale,
+                          const lk_tensor *error);
+
+/* out[t][j] = x[t][columns[j]]; 0 for an index outside of the row.
+ * x and out 16-bit [tokens, width], may be the same; columns i32 [width] at a multiple of 16 bytes; width a multiple of 8. */
+int32_t lk_permute_columns(lk_device device, lk_stream stream, const lk_tensor *x, const lk_tensor *columns,
+                           const lk_tensor *out, const lk_tensor *error);
 
 /* out = epilogue(x * transpose(weight) + bias).
  * x 16-bit [m, k]; weight [n, k]; bias [n] or NULL; out 16-bit or f32, [m, n], with LK_SWIGLU [m, n / 2]; k a multiple of 8,
  * rows of out of 16 bytes. LK_SWIGLU: out = silu(gate) * up, where the rows of weight and bias are interleaved in blocks of
  * 8, so many of gate, as many of up, and so on; n a multiple of 16. batch_invariant other than 0: a row has the same bits
- * whatever m is. */
+ * whatever m is. workspace: NULL, or u8 [bytes] at a multiple of 256, zeros before its first use, which one launch at a time
+ * uses: with as many bytes as lk_matmul_workspace says, small products are shared by all multiprocessors. */
 int32_t lk_matmul(lk_device device, lk_stream stream, const lk_tensor *x, const lk_tensor *weight, const lk_tensor *bias,
-                  int32_t epilogue, int32_t batch_invariant, const lk_tensor *out);
+                  int32_t epilogue, int32_t batch_invariant, const lk_tensor *workspace, const lk_tensor *out);
+
+/* Bytes of a workspace that is enough for every product on this device. */
+int32_t lk_matmul_workspace(lk_device device, uint64_t *bytes);
+
+/* A weight [n, k] in 4 bits in host memory: (code - zero) * scale, where a zero is 8 if `zeros` is NULL. */
+typedef struct lk_int4_weight {
+    /* Rows: a multiple of 8. */
+    uint64_t n;
+    uint64_t k;
+    /* Columns that share a scale: 32, 64, 128 or k. They divide k, which is a multiple of 16. */
+    uint64_t group_size;
+    /* [n, k / 2]: two codes a byte, the even column's in the low half. */
+    const uint8_t *codes;
+    /* Bits of [n, k / group_size] in `dtype`, LK_BF16 or LK_F16, all finite. */
+    const uint16_t *scales;
+    const uint16_t *zeros;
+    int32_t dtype;
+} lk_int4_weight;
+
+/* Bytes of the codes, and numbers of scales and zeros, that lk_int4_pack writes; of the weight's arrays it is looked at whether
+ * `zeros` is NULL. */
+int32_t lk_int4_sizes(const lk_int4_weight *weight, uint64_t *codes, uint64_t *scales);
+
+/* Brings a weight into the order of the kernels, on the host; copy both arrays to the device as they are. */
+int32_t lk_int4_pack(const lk_int4_weight *weight, uint8_t *codes, uint16_t *scales, int32_t *integer_zeros);
+
+/* The same on the device. */
+typedef struct lk_int4_packed {
+    uint64_t n;
+    uint64_t k;
+    /* u8 [bytes]. */
+    const lk_tensor *codes;
+    /* LK_BF16 or LK_F16 [(n + 15) / 16, k / group_size, 2 with zeros, else 1, 16]. */
+    const lk_tensor *scales;
+    /* What lk_int4_pack said. */
+    int32_t integer_zeros;
+} lk_int4_packed;
+
+/* lk_matmul by a weight in 4 bits, whose values are rounded to x's type. LK_SWIGLU: interleave its rows before they are packed. */
+int32_t lk_matmul_int4(lk_device device, lk_stream stream, const lk_tensor *x, const lk_int4_packed *weight,
+                       const lk_tensor *bias, int32_t epilogue, int32_t batch_invariant, const lk_tensor *workspace,
+                       const lk_tensor *out);
+
+/* codes = e4m3(x / scale), scale = absmax / 448 over a row, or over each 128 columns of one.
+ * x 16-bit [tokens, k]; codes LK_F8_E4M3 [tokens, k], rows at multiples of 8 bytes; scale f32 [tokens, 1] or [tokens, k / 128];
+ * k a multiple of 8. */
+int32_t lk_quantize_fp8(lk_device device, lk_stream stream, const lk_tensor *x, const lk_tensor *codes,
+                        const lk_tensor *scale);
+
+/* lk_matmul of codes, whose products are added in f32 and then multiplied by their scales.
+ * x LK_F8_E4M3 [m, k]; x_scale f32 [m, 1] or [1, 1]; weight LK_F8_E4M3 [n, k]; weight_scale f32 [n, 1] or [1, 1]. Or one for 128
+ * columns of both: x_scale [m, (k + 127) / 128], weight_scale [(n + 127) / 128, (k + 127) / 128]; with LK_SWIGLU the rows of
+ * gate's blocks, then those of up's. bias [n] 16-bit or NULL; out 16-bit or f32. n a multiple of 8, k of 16; rows of x and
+ * weight at multiples of 16 bytes. fast_accumulation other than 0: sums stay in the tensor cores, which have fewer bits. */
+int32_t lk_matmul_fp8(lk_device device, lk_stream stream, const lk_tensor *x, const lk_tensor *x_scale,
+                      const lk_tensor *weight, const lk_tensor *weight_scale, const lk_tensor *bias, int32_t epilogue,
+                      int32_t fast_accumulation, int32_t batch_invariant, const lk_tensor *workspace,
+                      const lk_tensor *out);
 
 /* Causal attention of a ragged batch. Sequence s brings the queries q_indptr[s] to q_indptr[s + 1]; query j of its q_len
  * sees the keys 0 to kv_len[s] - q_len + j. Query head h uses key/value head h / (q_heads / kv_heads). */
@@ -147,7 +213,7 @@ typedef struct lk_attention {
     /* 16-bit [tokens, q_heads, head_dim]; head_dim 64 or 128, q_heads / kv_heads from 1 to 16. */
     const lk_tensor *q;
     /* Paged: [pages, page_size, kv_heads, head_dim] of any strides but the last, page_size a power of two.
-     * Contiguous: [rows, kv_heads, head_dim], one sequence after the other. */
+     * Contiguous: [rows, kv_heads, head_dim], one sequence after the other. In q's type, or LK_F8_E4M3. */
     const lk_tensor *k;
     const lk_tensor *v;
     /* Paged: i32 [batch, max_pages], the pages of each sequence; else NULL. */
@@ -171,6 +237,9 @@ typedef struct lk_attention {
     uint64_t max_kv_len;
     /* Scores are multiplied by this: finite, above 0. */
     float softmax_scale;
+    /* LK_F8_E4M3: what stored keys, and values, times is the keys, and values; finite, above 0. Else 1. */
+    float k_scale;
+    float v_scale;
     /* Decode alone: other than 0, a sequence's result has the same bits in every batch. */
     int32_t batch_invariant;
 } lk_attention;

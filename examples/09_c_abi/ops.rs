@@ -1,10 +1,9 @@
-//! The operations but attention: each is `llama_kernels::ops` behind tensors from C. Their contracts stand in the header.
+//! The operations but attention and products: each is `llama_kernels::ops` behind tensors from C. Their contracts stand in the header.
 
 use std::ffi::c_void;
 
-use llama_kernels::Error;
 use llama_kernels::ops::{
-    self, AddRmsNorm, Embed, Epilogue, GatherRows, Matmul, RmsNorm, RopeAppendKv, Sample, SiluAndMul,
+    self, AddRmsNorm, Embed, GatherRows, PermuteColumns, RmsNorm, RopeAppendKv, Sample, SiluAndMul,
 };
 
 use super::error::guarded;
@@ -61,7 +60,7 @@ pub unsafe extern "C" fn lk_rms_norm(
         let on = Queue::new("rms_norm", device, stream)?;
         let (x, weight) = (on.read("x", x)?, on.read("weight", weight)?);
         let out = on.write("out", out)?;
-        ops::rms_norm(on.stream()?, &RmsNorm { x, weight, eps, out })
+        ops::rms_norm(on.stream()?, &RmsNorm { x, weight, eps, columns: None, out, error: None })
     })
 }
 
@@ -80,7 +79,10 @@ pub unsafe extern "C" fn lk_add_rms_norm(
         let on = Queue::new("add_rms_norm", device, stream)?;
         let (x, weight) = (on.read("x", x)?, on.read("weight", weight)?);
         let (residual, out) = (on.write("residual", residual)?, on.write("out", out)?);
-        ops::add_rms_norm(on.stream()?, &AddRmsNorm { x, residual, weight, eps, out })
+        ops::add_rms_norm(
+            on.stream()?,
+            &AddRmsNorm { x, residual, weight, eps, columns: None, out, error: None },
+        )
     })
 }
 
@@ -110,6 +112,8 @@ pub unsafe extern "C" fn lk_rope_append_kv(
     q_out: *const Tensor,
     k_cache: *const Tensor,
     v_cache: *const Tensor,
+    k_scale: f32,
+    v_scale: f32,
     error: *const Tensor,
 ) -> i32 {
     // SAFETY: the caller's promises, as the header states them.
@@ -123,6 +127,8 @@ pub unsafe extern "C" fn lk_rope_append_kv(
             q_out: on.write("q_out", q_out)?,
             k_cache: on.write("k_cache", k_cache)?,
             v_cache: on.write("v_cache", v_cache)?,
+            k_scale,
+            v_scale,
             error: on.write_optional("error", error)?,
         };
         ops::rope_append_kv(on.stream()?, &args)
@@ -130,35 +136,20 @@ pub unsafe extern "C" fn lk_rope_append_kv(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn lk_matmul(
+pub unsafe extern "C" fn lk_permute_columns(
     device: u64,
     stream: *mut c_void,
     x: *const Tensor,
-    weight: *const Tensor,
-    bias: *const Tensor,
-    epilogue: i32,
-    batch_invariant: i32,
+    columns: *const Tensor,
     out: *const Tensor,
+    error: *const Tensor,
 ) -> i32 {
     // SAFETY: the caller's promises, as the header states them.
     guarded(|| unsafe {
-        let on = Queue::new("matmul", device, stream)?;
-        let epilogue = match epilogue {
-            0 => Epilogue::None,
-            1 => Epilogue::SwiGlu,
-            other => {
-                return Err(Error::argument("matmul", "epilogue", "one of enum lk_epilogue", other));
-            }
-        };
-        let args = Matmul {
-            x: on.read("x", x)?,
-            weight: on.read("weight", weight)?,
-            bias: if bias.is_null() { None } else { Some(on.read("bias", bias)?) },
-            epilogue,
-            batch_invariant: batch_invariant != 0,
-            out: on.write("out", out)?,
-        };
-        ops::matmul(on.stream()?, &args)
+        let on = Queue::new("permute_columns", device, stream)?;
+        let (x, columns) = (on.read("x", x)?, on.read("columns", columns)?);
+        let (out, error) = (on.write("out", out)?, on.write_optional("error", error)?);
+        ops::permute_columns(on.stream()?, &PermuteColumns { x, columns, out, error })
     })
 }
 

@@ -136,6 +136,19 @@ impl Queue {
         (!tensor.is_null()).then(|| unsafe { self.write(arg, tensor) }).transpose()
     }
 
+    /// [`Self::read`] of a tensor that may be left out.
+    ///
+    /// # Safety
+    /// As for [`Self::read`].
+    pub unsafe fn read_optional(
+        &self,
+        arg: &'static str,
+        tensor: *const Tensor,
+    ) -> Result<Option<TensorRef<'static>>> {
+        // SAFETY: the caller's promise.
+        (!tensor.is_null()).then(|| unsafe { self.read(arg, tensor) }).transpose()
+    }
+
     /// Copies a struct that C points to.
     ///
     /// # Safety
@@ -161,6 +174,7 @@ impl Queue {
             4 => DType::I64,
             5 => DType::U32,
             6 => DType::U8,
+            7 => DType::F8E4M3,
             other => return Err(error("a dtype of enum lk_dtype", other.to_string())),
         };
         let rank = usize::try_from(tensor.rank).ok().filter(|rank| *rank <= MAX_RANK);

@@ -37,7 +37,33 @@ pub struct Attention {
     pub max_q_len: u64,
     pub max_kv_len: u64,
     pub softmax_scale: f32,
+    pub k_scale: f32,
+    pub v_scale: f32,
     pub batch_invariant: i32,
+}
+
+/// `lk_int4_weight`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Int4Weight {
+    pub n: u64,
+    pub k: u64,
+    pub group_size: u64,
+    pub codes: *const u8,
+    pub scales: *const u16,
+    pub zeros: *const u16,
+    pub dtype: i32,
+}
+
+/// `lk_int4_packed`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Int4Packed {
+    pub n: u64,
+    pub k: u64,
+    pub codes: *const Tensor,
+    pub scales: *const Tensor,
+    pub integer_zeros: i32,
 }
 
 /// `lk_properties`.

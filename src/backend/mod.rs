@@ -294,13 +294,13 @@ pub trait Backend: Sized {
     /// weight is read.
     fn prepare(&mut self, dims: &ModelDims, checkpoint: DType) -> Result<DType>;
 
-    /// [`Error::Unsupported`](crate::Error::Unsupported) where the device cannot hold linear weights or a cache in this
-    /// form; asked before any weight is read.
+    /// [`Error::Unsupported`](crate::Error::Unsupported) where the device cannot hold linear weights or a cache of the model
+    /// in this form; asked behind [`Backend::prepare`], before any weight is read.
     fn check_formats(&self, weights: WeightFormat, cache: CacheFormat) -> Result<()>;
 
-    /// Told once, after [`Backend::prepare`] and before the first step: no step exceeds `bounds`. Workspaces are allocated
-    /// here.
-    fn reserve(&mut self, dims: &ModelDims, bounds: &StepBounds) -> Result<()>;
+    /// Told once, after [`Backend::prepare`] and before the first step: the form of the cache, and that no step exceeds
+    /// `bounds`. Workspaces are allocated here.
+    fn reserve(&mut self, dims: &ModelDims, cache: CacheFormat, bounds: &StepBounds) -> Result<()>;
 
     /// A new tensor, all zeros.
     fn alloc(&mut self, dtype: DType, shape: &[usize]) -> Result<Tensor<Self::Buffer>>;

@@ -74,6 +74,15 @@ pub enum CacheFormat {
     Fp8,
 }
 
+impl fmt::Display for CacheFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CacheFormat::Native => "native",
+            CacheFormat::Fp8 => "fp8",
+        })
+    }
+}
+
 impl CacheFormat {
     /// Element type of a cache beside activations of type `activations`.
     pub fn dtype(self, activations: DType) -> DType {

@@ -26,6 +26,8 @@ pub struct Attention {
     pub num_kv_heads: usize,
     /// Elements of a head.
     pub head_dim: usize,
+    /// Whether keys and values are e4m3.
+    pub fp8_cache: bool,
 }
 
 /// Which operation makes an [`Attention`].
@@ -57,7 +59,8 @@ pub(super) fn prefill_rows(model: &str, dims: &ModelDims) -> Vec<Row> {
         |batch, q_len, kv_len| Row::new(model, of_model(dims, AttentionPath::Prefill, batch, q_len, kv_len));
     let prompts = PREFILL_LENGTHS.iter().map(|&length| row(PREFILL_TOKENS / length, length, length));
     // A short prompt alone, and a chunk of a prompt behind a long one.
-    prompts.chain([row(1, 512, 512), row(1, 512, 16_384)]).collect()
+    let prompts = prompts.chain([row(1, 512, 512), row(1, 512, 16_384)]);
+    prompts.chain([fp8_row(model, of_model(dims, AttentionPath::Prefill, 4, 4096, 4096))]).collect()
 }
 
 pub(super) fn decode_rows(model: &str, dims: &ModelDims) -> Vec<Row> {
@@ -66,12 +69,20 @@ pub(super) fn decode_rows(model: &str, dims: &ModelDims) -> Vec<Row> {
     let batches = DECODE_BATCHES.iter().map(|&[batch, kv_len]| row(batch, 1, kv_len));
     let speculative = row(8, 8, 4096);
     let invariant = of_model(dims, AttentionPath::DecodeInvariant, 8, 1, 16_384);
-    batches.chain([speculative, Row::new(format!("{model} invariant"), invariant)]).collect()
+    let fp8 = [[1, 32_768], [8, 16_384], [64, 2048]]
+        .map(|[batch, kv_len]| fp8_row(model, of_model(dims, AttentionPath::Decode, batch, 1, kv_len)));
+    let fp8 = fp8.into_iter().chain([fp8_row(model, of_model(dims, AttentionPath::Decode, 8, 8, 4096))]);
+    batches.chain([speculative, Row::new(format!("{model} invariant"), invariant)]).chain(fp8).collect()
+}
+
+/// The same over an fp8 cache.
+fn fp8_row(model: &str, work: Attention) -> Row {
+    Row::new(format!("{model} fp8 cache"), Attention { fp8_cache: true, ..work })
 }
 
 fn of_model(dims: &ModelDims, path: AttentionPath, batch: usize, q_len: usize, kv_len: usize) -> Attention {
     let &ModelDims { num_q_heads, num_kv_heads, head_dim, .. } = dims;
-    Attention { path, batch, q_len, kv_len, num_q_heads, num_kv_heads, head_dim }
+    Attention { path, batch, q_len, kv_len, num_q_heads, num_kv_heads, head_dim, fp8_cache: false }
 }
 
 impl Attention {
@@ -102,12 +113,14 @@ impl Attention {
             return Err(sizes.error("num_q_heads", expected, num_q_heads));
         }
         let head_dim = sizes.size("head_dim")?;
-        Ok(Box::new(Attention { path, batch, q_len, kv_len, num_q_heads, num_kv_heads, head_dim }))
+        let fp8_cache = sizes.flag("fp8_cache")?;
+        Ok(Box::new(Attention { path, batch, q_len, kv_len, num_q_heads, num_kv_heads, head_dim, fp8_cache }))
     }
 
     fn shape(&self, dtype: DType) -> AttentionShape {
         AttentionShape {
             dtype,
+            cache_dtype: self.cache_dtype(dtype),
             head_dim: self.head_dim,
             group: self.num_q_heads / self.num_kv_heads,
             num_kv_heads: self.num_kv_heads,
@@ -116,6 +129,10 @@ impl Attention {
             max_q_len: self.q_len,
             max_kv_len: self.kv_len,
         }
+    }
+
+    fn cache_dtype(&self, dtype: DType) -> DType {
+        if self.fp8_cache { DType::F8E4M3 } else { dtype }
     }
 
     fn is_invariant(&self) -> bool {
@@ -129,6 +146,7 @@ impl Attention {
             group: self.num_q_heads / self.num_kv_heads,
             num_kv_heads: self.num_kv_heads,
             head_dim: self.head_dim,
+            cache_bytes: if self.fp8_cache { 1 } else { 2 },
             lse: false,
         })
     }
@@ -150,7 +168,8 @@ impl Work for Attention {
         let lengths = [("batch", self.batch), ("q_len", self.q_len), ("kv_len", self.kv_len)];
         let heads = [("num_q_heads", self.num_q_heads), ("num_kv_heads", self.num_kv_heads)];
         let sizes = lengths.into_iter().chain(heads).chain([("head_dim", self.head_dim)]);
-        sizes.chain(set("invariant", self.is_invariant())).collect()
+        let sizes = sizes.chain(set("invariant", self.is_invariant()));
+        sizes.chain(set("fp8_cache", self.fp8_cache)).collect()
     }
 
     fn cost(&self) -> Cost {
@@ -201,7 +220,10 @@ impl Work for Attention {
         let (tokens, pages) = (batch * q_len, kv_len.div_ceil(PAGE_SIZE));
         let q = memory.random(dtype, &[tokens, num_q_heads, head_dim])?;
         let cache = [batch * pages, PAGE_SIZE, num_kv_heads, head_dim];
-        let (k, v) = (memory.random(dtype, &cache)?, memory.random(dtype, &cache)?);
+        // Codes of numbers with a deviation of about one.
+        let scale = if self.fp8_cache { 1.0 / 128.0 } else { 1.0 };
+        let mut cached = || if self.fp8_cache { memory.codes(&cache) } else { memory.random(dtype, &cache) };
+        let (k, v) = (cached()?, cached()?);
         let page_table = memory.shuffled(batch * pages);
         let page_table = memory.holding(DType::I32, &[batch, pages], bytemuck::cast_slice(&page_table))?;
         let q_indptr = memory.indices((0..=batch).map(|sequence| (sequence * q_len) as i32))?;
@@ -216,6 +238,8 @@ impl Work for Attention {
                     v: TensorRef::new(v.view())?,
                     page_table: TensorRef::new(page_table.view())?,
                 },
+                k_scale: scale,
+                v_scale: scale,
                 q_indptr: TensorRef::new(q_indptr.view())?,
                 kv_len: TensorRef::new(kv_lens.view())?,
                 sequences: 0..batch,

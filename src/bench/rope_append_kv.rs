@@ -1,6 +1,6 @@
 //! `rope_append_kv`.
 
-use super::sizes::Given;
+use super::sizes::{Given, set};
 use super::{Call, Memory, PAGE_SIZE, Row, Work, per_tokens};
 use crate::backend::ModelDims;
 use crate::cost::{self, Cost};
@@ -22,6 +22,8 @@ pub struct RopeAppendKv {
     pub head_dim: usize,
     /// Rows of the table of cosines and sines, no fewer than tokens.
     pub num_positions: usize,
+    /// Whether the cache is e4m3.
+    pub fp8_cache: bool,
 }
 
 /// The context of Llama 3.1.
@@ -30,7 +32,12 @@ const POSITIONS: usize = 131_072;
 pub(super) fn rows(model: &str, dims: &ModelDims) -> Vec<Row> {
     let &ModelDims { num_q_heads, num_kv_heads, head_dim, .. } = dims;
     let num_positions = POSITIONS;
-    per_tokens(model, |tokens| RopeAppendKv { tokens, num_q_heads, num_kv_heads, head_dim, num_positions })
+    let of = |fp8_cache| {
+        move |tokens| RopeAppendKv { tokens, num_q_heads, num_kv_heads, head_dim, num_positions, fp8_cache }
+    };
+    let mut rows = per_tokens(model, of(false));
+    rows.extend([1, 2048].map(|tokens| Row::new(format!("{model} fp8 cache"), of(true)(tokens))));
+    rows
 }
 
 impl RopeAppendKv {
@@ -39,7 +46,12 @@ impl RopeAppendKv {
         let tokens = sizes.at_most("tokens", num_positions)?;
         let (num_q_heads, num_kv_heads) = (sizes.size("num_q_heads")?, sizes.size("num_kv_heads")?);
         let head_dim = sizes.size("head_dim")?;
-        Ok(Box::new(RopeAppendKv { tokens, num_q_heads, num_kv_heads, head_dim, num_positions }))
+        let fp8_cache = sizes.flag("fp8_cache")?;
+        Ok(Box::new(RopeAppendKv { tokens, num_q_heads, num_kv_heads, head_dim, num_positions, fp8_cache }))
+    }
+
+    fn cache_bytes(&self) -> usize {
+        if self.fp8_cache { 1 } else { 2 }
     }
 }
 
@@ -49,17 +61,19 @@ impl Work for RopeAppendKv {
     }
 
     fn sizes(&self) -> Vec<(&'static str, usize)> {
-        vec![
+        let sizes = [
             ("tokens", self.tokens),
             ("num_q_heads", self.num_q_heads),
             ("num_kv_heads", self.num_kv_heads),
             ("head_dim", self.head_dim),
             ("num_positions", self.num_positions),
-        ]
+        ];
+        sizes.into_iter().chain(set("fp8_cache", self.fp8_cache)).collect()
     }
 
     fn cost(&self) -> Cost {
-        cost::rope_append_kv(self.tokens, self.num_q_heads, self.num_kv_heads, self.head_dim)
+        let cache_bytes = self.cache_bytes();
+        cost::rope_append_kv(self.tokens, self.num_q_heads, self.num_kv_heads, self.head_dim, cache_bytes)
     }
 
     fn operand_bytes(&self) -> u64 {
@@ -75,12 +89,14 @@ impl Work for RopeAppendKv {
 
     fn issued_bytes(&self, plans: &[Plan]) -> u64 {
         let RopeAppendKv { tokens, num_q_heads, num_kv_heads, head_dim, .. } = *self;
-        let bytes = |plan| cost::rope_append_kv_tile(plan, tokens, num_q_heads, num_kv_heads, head_dim);
+        let cache_bytes = self.cache_bytes();
+        let bytes =
+            |plan| cost::rope_append_kv_tile(plan, tokens, num_q_heads, num_kv_heads, head_dim, cache_bytes);
         plans.iter().map(bytes).sum()
     }
 
     fn prepare(&self, dtype: DType, memory: &mut Memory) -> Result<Call> {
-        let RopeAppendKv { tokens, num_q_heads, num_kv_heads, head_dim, num_positions } = *self;
+        let RopeAppendKv { tokens, num_q_heads, num_kv_heads, head_dim, num_positions, fp8_cache } = *self;
         let qkv = memory.random(dtype, &[tokens, (num_q_heads + 2 * num_kv_heads) * head_dim])?;
         let cos_sin = memory.random(DType::F32, &[num_positions, head_dim])?;
         let positions = memory.shuffled(num_positions);
@@ -91,7 +107,9 @@ impl Work for RopeAppendKv {
         let slots = memory.holding(DType::I64, &[tokens], bytemuck::cast_slice(&slots))?;
         let mut q_out = memory.output(dtype, &[tokens, num_q_heads, head_dim])?;
         let cache = [pages, PAGE_SIZE, num_kv_heads, head_dim];
-        let (mut k_cache, mut v_cache) = (memory.output(dtype, &cache)?, memory.output(dtype, &cache)?);
+        let (cache_dtype, scale) = if fp8_cache { (DType::F8E4M3, 0.5) } else { (dtype, 1.0) };
+        let (mut k_cache, mut v_cache) =
+            (memory.output(cache_dtype, &cache)?, memory.output(cache_dtype, &cache)?);
         Ok(Box::new(move |stream| {
             let args = ops::RopeAppendKv {
                 qkv: TensorRef::new(qkv.view())?,
@@ -101,6 +119,8 @@ impl Work for RopeAppendKv {
                 q_out: TensorMut::new(q_out.view_mut())?,
                 k_cache: TensorMut::new(k_cache.view_mut())?,
                 v_cache: TensorMut::new(v_cache.view_mut())?,
+                k_scale: scale,
+                v_scale: scale,
                 error: None,
             };
             ops::rope_append_kv(stream, &args)

@@ -1,9 +1,10 @@
 //! Works from the sizes that [`Work::sizes`] says of them: files name them so.
 
 use super::{
-    AddRmsNorm, AddRmsNormFp8, Attention, AttentionCombine, Embed, GatherRows, H200, Matmul, QuantizeFp8,
-    RmsNorm, RmsNormFp8, RopeAppendKv, Row, Sample, SiluAndMul, Work, attention, attention_combine, embed,
-    gather_rows, matmul, norm, norm_fp8, quantize_fp8, rope_append_kv, sample, silu_and_mul,
+    AddRmsNorm, AddRmsNormFp8, Attention, AttentionCombine, Embed, GatherRows, H200, Matmul, PermuteColumns,
+    QuantizeFp8, RmsNorm, RmsNormFp8, RopeAppendKv, Row, Sample, SiluAndMul, Work, attention,
+    attention_combine, embed, gather_rows, matmul, norm, norm_fp8, permute_columns, quantize_fp8,
+    rope_append_kv, sample, silu_and_mul,
 };
 use crate::backend::ModelDims;
 use crate::tensor::DType;
@@ -27,12 +28,17 @@ pub(super) struct Operation {
 }
 
 /// All of them, in the order in which they are timed.
-pub(super) const OPERATIONS: [Operation; 14] = [
+pub(super) const OPERATIONS: [Operation; 17] = [
     Operation { op: "embed", names: &["tokens", "hidden", "vocab"], rows: embed::rows, make: Embed::of },
-    Operation { op: "rms_norm", names: &["tokens", "hidden"], rows: norm::rms_norm_rows, make: RmsNorm::of },
+    Operation {
+        op: "rms_norm",
+        names: &["tokens", "hidden", "permuted"],
+        rows: norm::rms_norm_rows,
+        make: RmsNorm::of,
+    },
     Operation {
         op: "add_rms_norm",
-        names: &["tokens", "hidden"],
+        names: &["tokens", "hidden", "permuted"],
         rows: norm::add_rms_norm_rows,
         make: AddRmsNorm::of,
     },
@@ -62,7 +68,7 @@ pub(super) const OPERATIONS: [Operation; 14] = [
     },
     Operation {
         op: "rope_append_kv",
-        names: &["tokens", "num_q_heads", "num_kv_heads", "head_dim", "num_positions"],
+        names: &["tokens", "num_q_heads", "num_kv_heads", "head_dim", "num_positions", "fp8_cache"],
         rows: rope_append_kv::rows,
         make: RopeAppendKv::of,
     },
@@ -73,20 +79,93 @@ pub(super) const OPERATIONS: [Operation; 14] = [
         make: GatherRows::of,
     },
     Operation {
+        op: "permute_columns",
+        names: &["tokens", "width"],
+        rows: permute_columns::rows,
+        make: PermuteColumns::of,
+    },
+    Operation {
         op: "matmul",
-        names: &["m", "n", "k", "swiglu", "bias", "f32_out", "invariant", "tile_m", "tile_n", "tile_k"],
+        names: &[
+            "m",
+            "n",
+            "k",
+            "swiglu",
+            "bias",
+            "f32_out",
+            "invariant",
+            "no_workspace",
+            "shared",
+            "tile_m",
+            "tile_n",
+            "tile_k",
+        ],
         rows: matmul::rows,
         make: Matmul::of,
     },
     Operation {
+        op: "matmul_int4",
+        names: &[
+            "m",
+            "n",
+            "k",
+            "group",
+            "zeros",
+            "swiglu",
+            "bias",
+            "f32_out",
+            "invariant",
+            "no_workspace",
+            "shared",
+            "tile_m",
+            "tile_n",
+            "tile_k",
+        ],
+        rows: matmul::int4_rows,
+        make: Matmul::of_int4,
+    },
+    Operation {
+        op: "matmul_fp8",
+        names: &[
+            "m",
+            "n",
+            "k",
+            "x_tensor",
+            "w_tensor",
+            "blocks",
+            "fast",
+            "swiglu",
+            "bias",
+            "f32_out",
+            "e4m3_out",
+            "invariant",
+            "no_workspace",
+            "shared",
+            "tile_m",
+            "tile_n",
+            "tile_k",
+        ],
+        rows: matmul::fp8_rows,
+        make: Matmul::of_fp8,
+    },
+    Operation {
         op: "attention_prefill",
-        names: &["batch", "q_len", "kv_len", "num_q_heads", "num_kv_heads", "head_dim"],
+        names: &["batch", "q_len", "kv_len", "num_q_heads", "num_kv_heads", "head_dim", "fp8_cache"],
         rows: attention::prefill_rows,
         make: Attention::of_prefill,
     },
     Operation {
         op: "attention_decode",
-        names: &["batch", "q_len", "kv_len", "num_q_heads", "num_kv_heads", "head_dim", "invariant"],
+        names: &[
+            "batch",
+            "q_len",
+            "kv_len",
+            "num_q_heads",
+            "num_kv_heads",
+            "head_dim",
+            "invariant",
+            "fp8_cache",
+        ],
         rows: attention::decode_rows,
         make: Attention::of_decode,
     },
@@ -247,12 +326,18 @@ mod tests {
             text_of(work(op, &sizes).unwrap().as_ref())
         };
         for (op, text) in [
+            ("rms_norm", "tokens=3 hidden=64 permuted=1"),
+            ("add_rms_norm", "tokens=3 hidden=64 permuted=1"),
             ("matmul", "m=3 n=32 k=16 swiglu=1 bias=1 f32_out=1"),
             ("matmul", "m=3 n=32 k=16 invariant=1"),
             ("matmul", "m=3 n=32 k=16 tile_m=64 tile_n=64 tile_k=128"),
             (
                 "attention_decode",
                 "batch=2 q_len=1 kv_len=77 num_q_heads=4 num_kv_heads=2 head_dim=64 invariant=1",
+            ),
+            (
+                "attention_prefill",
+                "batch=2 q_len=3 kv_len=77 num_q_heads=4 num_kv_heads=2 head_dim=64 fp8_cache=1",
             ),
             ("sample", "rows=2 vocab=32 temperature=1"),
             ("sample", "rows=2 vocab=32 temperature=1 filters=1"),
@@ -281,7 +366,7 @@ mod tests {
             (
                 "rms_norm",
                 &[("tokens", 1), ("width", 64)],
-                "rms_norm: sizes: expected tokens, hidden, got width",
+                "rms_norm: sizes: expected tokens, hidden, permuted, got width",
             ),
             ("rms_norm", &[("tokens", 1), ("tokens", 1)], "rms_norm: tokens: expected one size, got two"),
             (

@@ -87,6 +87,8 @@ pub(super) enum Told {
 #[derive(Clone, Debug)]
 pub(super) struct Spec {
     pub dtype: DType,
+    /// Of keys and values: the same, or e4m3.
+    pub cache_dtype: DType,
     pub head_dim: usize,
     pub kv_heads: usize,
     pub group: usize,
@@ -106,14 +108,22 @@ impl Spec {
         cache: Cache,
     ) -> Self {
         let (sequences, kind) = (sequences.to_vec(), Kind::Plain);
-        Spec { dtype, head_dim, kv_heads, group, sequences, cache, lse: true, kind }
+        Spec { dtype, cache_dtype: dtype, head_dim, kv_heads, group, sequences, cache, lse: true, kind }
+    }
+
+    /// The same over an fp8 cache.
+    pub fn with_fp8_cache(self) -> Self {
+        Spec { cache_dtype: DType::F8E4M3, ..self }
     }
 }
 
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Spec { dtype, head_dim, kv_heads, group, sequences, cache, lse, kind } = self;
+        let Spec { dtype, cache_dtype, head_dim, kv_heads, group, sequences, cache, lse, kind } = self;
         write!(f, "{dtype} hd {head_dim}, {group}:1 of {kv_heads}, {sequences:?} in {cache:?}")?;
+        if cache_dtype != dtype {
+            write!(f, " of {cache_dtype}")?;
+        }
         if *lse {
             f.write_str(", lse")?;
         }
@@ -152,6 +162,11 @@ impl Spec {
             Cache::Hnd(page_size) => [self.head_dim, page_size * self.head_dim],
             _ => [self.kv_heads * self.head_dim, self.head_dim],
         }
+    }
+
+    /// What stored keys, and stored values, are multiplied by.
+    fn scales(&self) -> [f32; 2] {
+        if self.cache_dtype == DType::F8E4M3 { [0.6, 0.013] } else { [1.0; 2] }
     }
 
     fn softmax_scale(&self) -> f32 {
@@ -225,7 +240,7 @@ pub(super) fn problem(
         ));
     }
     let place = |(i, operand): (usize, Operand)| match (spec.kind, operand.name) {
-        (Kind::Strided, "q" | "k" | "v" | "out") => operand.with_gap(8 * (i + 1)),
+        (Kind::Strided, "q" | "k" | "v" | "out") => operand.with_gap(16 * (i + 1)),
         (Kind::Strided, "lse" | "page_table") => operand.with_gap(3),
         (Kind::FarPages, "k" | "v") | (Kind::FarTokens, "q" | "out") => operand.with_gap(FAR),
         // Half an element of what has four bytes.
@@ -243,6 +258,8 @@ pub(super) fn problem(
                 let args = ops::Attention {
                     q: tensors.q()?,
                     keys_values: tensors.keys_values()?,
+                    k_scale: spec.scales()[0],
+                    v_scale: spec.scales()[1],
                     q_indptr: memory.read("q_indptr")?,
                     kv_len: memory.read("kv_len")?,
                     sequences: sequences.clone(),
@@ -292,7 +309,8 @@ impl Spec {
             content[at..at + self.head_dim].copy_from_slice(row);
         }
         let pages = values.len() / self.page_elements();
-        Operand::input(name, self.dtype, &[pages, self.page_elements()], encode(self.dtype, &content))
+        let dtype = self.cache_dtype;
+        Operand::input(name, dtype, &[pages, self.page_elements()], encode(dtype, &content))
     }
 }
 
@@ -363,6 +381,6 @@ impl<'a> Tensors<'a> {
 
     fn read(&self, rows: &TensorRef<'a>, shape: &[usize], strides: &[usize]) -> Result<TensorRef<'a>> {
         // SAFETY: shape and strides are those of the operand, with its rows divided into heads and tokens.
-        unsafe { TensorRef::from_raw(self.stream.device(), rows.address(), self.spec.dtype, shape, strides) }
+        unsafe { TensorRef::from_raw(self.stream.device(), rows.address(), rows.dtype(), shape, strides) }
     }
 }

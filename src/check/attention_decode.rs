@@ -34,10 +34,11 @@ enum Splits {
 impl Decode {
     /// The plan of a device that has room.
     fn splits_and_workspace(&self) -> Result<(u32, usize)> {
-        let Spec { dtype, head_dim, kv_heads, group, sequences, .. } = &self.spec;
+        let Spec { dtype, cache_dtype, head_dim, kv_heads, group, sequences, .. } = &self.spec;
         let longest = |i: usize| sequences.iter().map(|lengths| lengths[i]).max().unwrap_or(0);
         let shape = AttentionShape {
             dtype: *dtype,
+            cache_dtype: *cache_dtype,
             head_dim: *head_dim,
             group: *group,
             num_kv_heads: *kv_heads,
@@ -51,10 +52,13 @@ impl Decode {
     }
 
     fn named(self) -> Case {
-        let Spec { dtype, head_dim, group, ref sequences, .. } = self.spec;
+        let Spec { dtype, cache_dtype, head_dim, group, ref sequences, .. } = self.spec;
         let invariant = if self.batch_invariant { ", batch-invariant" } else { "" };
         let name = match self.splits {
-            Splits::Never => format!("{dtype} hd {head_dim}, {group}:1, {} sequences", sequences.len()),
+            Splits::Never => {
+                let of = if cache_dtype == dtype { String::new() } else { format!(" of {cache_dtype}") };
+                format!("{dtype} hd {head_dim}, {group}:1, {} sequences{of}", sequences.len())
+            }
             _ => format!("{}{invariant}", self.spec),
         };
         Case::new("attention_decode", name, move || self.problem())
@@ -95,7 +99,12 @@ pub(super) fn cases() -> Vec<Case> {
 
 /// Long contexts, many sequences, and speculative tokens, with the heads of Llama 3 8B and 70B and 3.2 1B.
 pub(super) fn model_cases() -> Vec<Case> {
-    let heads = [(DType::BF16, [128, 8, 4]), (DType::F16, [128, 8, 8]), (DType::BF16, [64, 8, 4])];
+    let heads = [
+        (DType::BF16, false, [128, 8, 4]),
+        (DType::F16, false, [128, 8, 8]),
+        (DType::BF16, false, [64, 8, 4]),
+        (DType::BF16, true, [128, 8, 4]),
+    ];
     let batches = [
         (vec![[1, 32_768]], false, Splits::Always),
         (vec![[1, 16_384]; 8], false, Splits::Either),
@@ -104,9 +113,10 @@ pub(super) fn model_cases() -> Vec<Case> {
         (vec![[1, 512]; 256], false, Splits::Never),
     ];
     let mut cases = Vec::new();
-    for (dtype, heads) in heads {
+    for (dtype, fp8, heads) in heads {
         for &(ref sequences, batch_invariant, splits) in &batches {
             let spec = Spec::plain(dtype, heads, sequences, Cache::Nhd(16));
+            let spec = if fp8 { spec.with_fp8_cache() } else { spec };
             cases.push(Decode { spec, batch_invariant, splits }.named());
         }
     }
@@ -189,11 +199,54 @@ fn decodes(dtype: DType) -> Vec<Decode> {
     for operand in ["q", "k", "v", "out", "lse", "q_indptr", "kv_len", "page_table", "error", "workspace"] {
         specs.push(special(Kind::Misaligned(operand), 64, 2, Cache::Nhd(16)));
     }
-    let invariant = [
+    let mut invariant = vec![
         spec(128, 2, 4, single, Cache::Nhd(16)),
         spec(64, 1, 8, several, Cache::Nhd(16)),
         spec(128, 1, 4, &[[1, 1100], [2, 512], [1, 513], [1, 3]], Cache::Nhd(16)),
     ];
+    // The same kinds over an fp8 cache, where each type has one of two alike.
+    let mut fp8 = |of_bf16: Spec, of_f16: Spec| {
+        let spec = if dtype == DType::BF16 { of_bf16 } else { of_f16 };
+        specs.push(spec.with_fp8_cache());
+    };
+    fp8(spec(128, 1, 1, &[[1, 1]], Cache::Nhd(16)), spec(64, 2, 3, &[[2, 0]], Cache::Nhd(16)));
+    fp8(spec(128, 2, 1, single, Cache::Nhd(16)), spec(64, 2, 3, single, Cache::Hnd(16)));
+    fp8(spec(64, 1, 8, single, Cache::Nhd(128)), spec(128, 1, 16, single, Cache::Contiguous));
+    fp8(spec(64, 2, 1, single, Cache::Contiguous), spec(128, 2, 3, single, Cache::Hnd(64)));
+    fp8(spec(128, 2, 4, single, Cache::Nhd(1)), spec(64, 2, 4, single, Cache::Hnd(2)));
+    fp8(spec(64, 1, 2, several, Cache::Hnd(32)), spec(128, 1, 1, several, Cache::Nhd(16)));
+    fp8(spec(128, 1, 16, several, Cache::Hnd(128)), spec(64, 1, 8, several, Cache::Contiguous));
+    fp8(spec(64, 1, 4, several, Cache::Nhd(1)), spec(128, 1, 8, several, Cache::Nhd(2)));
+    fp8(
+        spec(128, 1, 4, &[[1, 2100]], Cache::Nhd(16)),
+        spec(64, 2, 2, &[[1, 1500], [2, 700]], Cache::Hnd(16)),
+    );
+    for (kind, lengths) in
+        [(Kind::Strided, few), (Kind::NotFinite, few), (Kind::Rising, &[[8, 300]]), (Kind::Part, few)]
+    {
+        let special = |head_dim, group, cache| Spec {
+            sequences: lengths.to_vec(),
+            ..special(kind, head_dim, group, cache)
+        };
+        fp8(special(128, 2, Cache::Nhd(16)), special(64, 3, Cache::Hnd(32)));
+        fp8(special(64, 8, Cache::Nhd(32)), special(128, 3, Cache::Contiguous));
+    }
+    fp8(special(Kind::FarPages, 128, 2, Cache::Nhd(32)), special(Kind::FarPages, 64, 4, Cache::Hnd(64)));
+    for lie in [Lie::Pages, Lie::ManyKeys, Lie::NegativeKeys, Lie::FewKeys, Lie::Offsets, Lie::ManyQueries] {
+        let told = |told| Kind::Hostile(lie, told);
+        fp8(special(told(Told::Yes), 128, 2, Cache::Nhd(16)), special(told(Told::No), 64, 4, Cache::Nhd(16)));
+    }
+    let told = |told| Kind::Hostile(Lie::KeyOffsets, told);
+    fp8(
+        special(told(Told::No), 128, 2, Cache::Contiguous),
+        special(told(Told::Yes), 64, 4, Cache::Contiguous),
+    );
+    fp8(
+        special(Kind::Misaligned("k"), 64, 2, Cache::Nhd(16)),
+        special(Kind::Misaligned("v"), 128, 2, Cache::Nhd(16)),
+    );
+    let of_type = if dtype == DType::BF16 { 0 } else { 1 };
+    invariant.push(invariant[of_type].clone().with_fp8_cache());
     let decode = |batch_invariant| move |spec| Decode { spec, batch_invariant, splits: Splits::Always };
     let mut decodes: Vec<Decode> = specs.into_iter().map(decode(false)).collect();
     decodes.extend(invariant.into_iter().map(decode(true)));

@@ -21,13 +21,19 @@ pub(super) fn cases() -> Vec<Case> {
 
 /// Prompts and a chunk behind a long one, with the heads of Llama 3 8B and 70B and 3.2 1B.
 pub(super) fn model_cases() -> Vec<Case> {
-    let heads = [(DType::BF16, [128, 8, 4]), (DType::F16, [128, 8, 8]), (DType::BF16, [64, 8, 4])];
+    let heads = [
+        (DType::BF16, false, [128, 8, 4]),
+        (DType::F16, false, [128, 8, 8]),
+        (DType::BF16, false, [64, 8, 4]),
+        (DType::BF16, true, [128, 8, 4]),
+    ];
     let batches = [vec![[16_384, 16_384]], vec![[1024, 1024]; 16], vec![[512, 16_384]]];
     let mut cases = Vec::new();
-    for (dtype, heads) in heads {
+    for (dtype, fp8, heads) in heads {
         for sequences in &batches {
             let kind = Kind::Sampled;
             let spec = Spec { kind, ..Spec::plain(dtype, heads, sequences, Cache::Nhd(16)) };
+            let spec = if fp8 { spec.with_fp8_cache() } else { spec };
             cases.push(Case::new("attention_prefill", spec.to_string(), move || {
                 problem(&spec, |stream, _, args| ops::attention_prefill(stream, &args))
             }));
@@ -104,5 +110,43 @@ fn specs(dtype: DType) -> Vec<Spec> {
         specs.push(special(Kind::Misaligned(operand), 64, 2, Cache::Nhd(16)));
     }
     specs.push(special(Kind::Misaligned("kv_indptr"), 64, 2, Cache::Contiguous));
+    // The same kinds over an fp8 cache, where each type has one of two alike.
+    let mut fp8 = |of_bf16: Spec, of_f16: Spec| {
+        let spec = if dtype == DType::BF16 { of_bf16 } else { of_f16 };
+        specs.push(spec.with_fp8_cache());
+    };
+    fp8(spec(128, 1, 1, &[[1, 1]], Cache::Nhd(16)), spec(64, 2, 3, &[[2, 0]], Cache::Nhd(16)));
+    fp8(spec(128, 2, 1, ragged, Cache::Nhd(16)), spec(64, 2, 3, ragged, Cache::Hnd(16)));
+    fp8(spec(64, 1, 8, ragged, Cache::Nhd(128)), spec(128, 1, 16, ragged, Cache::Contiguous));
+    fp8(spec(64, 2, 1, ragged, Cache::Contiguous), spec(128, 2, 3, ragged, Cache::Hnd(64)));
+    fp8(spec(128, 2, 2, ragged, Cache::Nhd(1)), spec(64, 2, 4, ragged, Cache::Hnd(2)));
+    fp8(
+        spec(64, 1, 4, &[[130, 530], [7, 7]], Cache::Hnd(16)),
+        spec(128, 1, 1, &[[200, 200]], Cache::Nhd(16)),
+    );
+    for (kind, lengths) in
+        [(Kind::Strided, few), (Kind::NotFinite, few), (Kind::Rising, &[[40, 500]]), (Kind::Part, few)]
+    {
+        let special = |head_dim, group, cache| Spec {
+            sequences: lengths.to_vec(),
+            ..special(kind, head_dim, group, cache)
+        };
+        fp8(special(128, 3, Cache::Nhd(16)), special(64, 2, Cache::Hnd(32)));
+        fp8(special(64, 4, Cache::Nhd(32)), special(128, 1, Cache::Contiguous));
+    }
+    fp8(special(Kind::FarPages, 128, 2, Cache::Nhd(32)), special(Kind::FarPages, 64, 2, Cache::Hnd(64)));
+    for lie in [Lie::Pages, Lie::ManyKeys, Lie::NegativeKeys, Lie::FewKeys, Lie::Offsets, Lie::ManyQueries] {
+        let told = |told| Kind::Hostile(lie, told);
+        fp8(special(told(Told::Yes), 64, 2, Cache::Nhd(16)), special(told(Told::No), 128, 2, Cache::Nhd(16)));
+    }
+    let told = |told| Kind::Hostile(Lie::KeyOffsets, told);
+    fp8(
+        special(told(Told::No), 64, 2, Cache::Contiguous),
+        special(told(Told::Yes), 128, 2, Cache::Contiguous),
+    );
+    fp8(
+        special(Kind::Misaligned("v"), 64, 2, Cache::Nhd(16)),
+        special(Kind::Misaligned("k"), 128, 2, Cache::Nhd(16)),
+    );
     specs
 }

@@ -15,6 +15,7 @@ mod gather_rows;
 mod matmul;
 mod memory;
 mod norm;
+mod permute_columns;
 mod problem;
 mod quantize_fp8;
 mod rope_append_kv;
@@ -178,7 +179,10 @@ pub fn cases() -> Vec<Case> {
         silu_and_mul::cases(),
         rope_append_kv::cases(),
         gather_rows::cases(),
+        permute_columns::cases(),
         matmul::cases(),
+        matmul::fp8_cases(),
+        matmul::int4_cases(),
         sample::cases(),
         attention_prefill::cases(),
         attention_decode::cases(),
@@ -200,7 +204,9 @@ pub fn model_cases() -> Vec<Case> {
         silu_and_mul::model_cases(),
         rope_append_kv::model_cases(),
         gather_rows::model_cases(),
+        permute_columns::model_cases(),
         matmul::model_cases(),
+        matmul::fp8_model_cases(),
         sample::model_cases(),
         attention_prefill::model_cases(),
         attention_decode::model_cases(),

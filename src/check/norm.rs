@@ -3,6 +3,7 @@
 
 use super::Case;
 use super::memory::Operand;
+use super::permute_columns::Columns;
 use super::problem::{Call, Expected, Outcome, Problem};
 use super::values::{ACTIVATIONS, Rng, bytes, cpu, decode, encode, tensor};
 use crate::backend::{self, ActivationMut, Backend};
@@ -70,6 +71,8 @@ struct Norm {
     fp8: Option<usize>,
     dtype: DType,
     shape: [usize; 2],
+    /// In what order the columns are written, where it is another.
+    columns: Option<Columns>,
     kind: Kind,
 }
 
@@ -77,7 +80,8 @@ pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for add in [false, true] {
         for dtype in ACTIVATIONS {
-            let mut case = |shape, kind| cases.push(Norm { add, fp8: None, dtype, shape, kind }.case());
+            let norm = |columns, shape, kind| Norm { add, fp8: None, dtype, shape, columns, kind }.case();
+            let mut case = |shape, kind| cases.push(norm(None, shape, kind));
             for shape in SHAPES {
                 case(shape, Kind::Plain);
             }
@@ -97,6 +101,19 @@ pub(super) fn cases() -> Vec<Case> {
             {
                 case([3, 256], Kind::Misaligned(operand));
             }
+            let mut case = |columns, shape, kind| cases.push(norm(Some(columns), shape, kind));
+            for shape in SHAPES {
+                case(Columns::Permuted, shape, Kind::Plain);
+            }
+            for shape in [[9, 24], [5, 1032], [3, 4096]] {
+                case(Columns::Permuted, shape, Kind::Strided);
+                case(Columns::Permuted, shape, Kind::InPlace);
+                case(Columns::Permuted, shape, Kind::Exact);
+                case(Columns::Unknown, shape, Kind::Plain);
+                case(Columns::UnknownUntold, shape, Kind::Plain);
+            }
+            case(Columns::Permuted, [7, 248], Kind::NotFinite);
+            case(Columns::Permuted, [3, 256], Kind::Misaligned("columns"));
         }
     }
     cases
@@ -107,13 +124,16 @@ pub(super) fn fp8_cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for add in [false, true] {
         for dtype in ACTIVATIONS {
-            let mut both = |shape: [usize; 2], kind| {
-                let columns = FP8_GROUP_COLUMNS as usize;
-                let per_group =
-                    (shape[1].is_multiple_of(columns) && shape[1] > columns).then_some(shape[1] / columns);
-                let groups = [Some(1), per_group].into_iter().flatten();
-                cases.extend(groups.map(|groups| Norm { add, fp8: Some(groups), dtype, shape, kind }.case()));
-            };
+            let mut both =
+                |shape: [usize; 2], kind| {
+                    let columns = FP8_GROUP_COLUMNS as usize;
+                    let per_group = (shape[1].is_multiple_of(columns) && shape[1] > columns)
+                        .then_some(shape[1] / columns);
+                    let groups = [Some(1), per_group].into_iter().flatten();
+                    cases.extend(groups.map(|groups| {
+                        Norm { add, fp8: Some(groups), dtype, shape, columns: None, kind }.case()
+                    }));
+                };
             for shape in SHAPES {
                 both(shape, Kind::Plain);
             }
@@ -139,7 +159,8 @@ pub(super) fn fp8_cases() -> Vec<Case> {
 pub(super) fn fp8_model_cases() -> Vec<Case> {
     let shapes = [(DType::BF16, [8192, 4096], 1), (DType::F16, [4096, 8192], 64)];
     let cases = shapes.into_iter().flat_map(|(dtype, shape, groups)| {
-        [false, true].map(|add| Norm { add, fp8: Some(groups), dtype, shape, kind: Kind::Plain }.case())
+        [false, true]
+            .map(|add| Norm { add, fp8: Some(groups), dtype, shape, columns: None, kind: Kind::Plain }.case())
     });
     cases.collect()
 }
@@ -148,7 +169,9 @@ pub(super) fn fp8_model_cases() -> Vec<Case> {
 pub(super) fn model_cases() -> Vec<Case> {
     let shapes = [(DType::BF16, [8192, 4096]), (DType::F16, [8192, 8192]), (DType::BF16, [256, 16_384])];
     let cases = shapes.into_iter().flat_map(|(dtype, shape)| {
-        [false, true].map(|add| Norm { add, fp8: None, dtype, shape, kind: Kind::Plain }.case())
+        let kind = Kind::Plain;
+        let norm = move |add, columns| Norm { add, fp8: None, dtype, shape, columns, kind }.case();
+        [false, true].into_iter().flat_map(move |add| [norm(add, None), norm(add, Some(Columns::Permuted))])
     });
     cases.collect()
 }
@@ -175,7 +198,8 @@ impl Norm {
             Kind::Misaligned(operand) => format!(" {operand} misaligned"),
         };
         let groups = self.fp8.map_or(String::new(), |groups| format!(" scales {groups}"));
-        let name = format!("{} {:?}{groups}{what}", self.dtype, self.shape);
+        let columns = self.columns.map_or("", Columns::text);
+        let name = format!("{} {:?}{groups}{columns}{what}", self.dtype, self.shape);
         Case::new(self.op(), name, move || self.problem())
     }
 
@@ -219,10 +243,17 @@ impl Norm {
     }
 
     fn problem(self) -> Result<Problem> {
-        let Norm { add, fp8, dtype, shape, kind } = self;
+        let Norm { add, fp8, dtype, shape, columns, kind } = self;
         let [x, residual, weight] = self.values();
         let (reference_out, _) = self.reference::<f64>(DType::F64, &x, &residual, &weight)?;
         let (naive_out, naive_residual) = self.reference::<f32>(dtype, &x, &residual, &weight)?;
+        // What is written in another order is the same.
+        let order = columns.map(|columns| columns.of(shape[1]));
+        let ordered = |bytes: Vec<u8>, size| match &order {
+            Some(order) => order.permuted(&bytes, size),
+            None => bytes,
+        };
+        let naive_out = ordered(naive_out, dtype.size());
         let expected = if kind == Kind::Exact {
             Expected::Bits(naive_out)
         } else {
@@ -233,6 +264,7 @@ impl Norm {
             } else {
                 reference_out
             };
+            let reference = ordered(reference, DType::F64.size());
             Expected::Near { reference: decode(DType::F64, &reference), naive: decode(dtype, &naive_out) }
         };
 
@@ -263,12 +295,16 @@ impl Norm {
                 operands.push(Operand::output(name, DType::F32, &[shape[0], groups], Expected::Same(other)));
             }
         }
+        if let Some(order) = &order {
+            operands.extend(order.operands(shape[0]));
+        }
+        let beside = |operand: &Operand| ["weight", "columns", "error"].contains(&operand.name);
         let operands = operands
             .into_iter()
             .enumerate()
             .map(|(i, operand)| match kind {
-                Kind::Strided if operand.name != "weight" => operand.with_gap(8 * (i + 1)),
-                Kind::Far if operand.name != "weight" => operand.with_gap(FAR),
+                Kind::Strided if !beside(&operand) => operand.with_gap(8 * (i + 1)),
+                Kind::Far if !beside(&operand) => operand.with_gap(FAR),
                 Kind::Misaligned(name) if name == operand.name => operand.misplaced(2),
                 _ => operand,
             })
@@ -284,16 +320,18 @@ impl Norm {
     fn call(self, in_place: bool) -> Call {
         let eps = self.eps();
         let out = if in_place { "x" } else { "out" };
-        if self.add {
-            return Box::new(move |stream, memory| {
-                let (x, weight) = (memory.read("x")?, memory.read("weight")?);
-                let (residual, out) = (memory.write("residual")?, memory.write(out)?);
-                ops::add_rms_norm(stream, &ops::AddRmsNorm { x, residual, weight, eps, out })
-            });
-        }
+        let (add, order) = (self.add, self.columns);
         Box::new(move |stream, memory| {
             let (x, weight, out) = (memory.read("x")?, memory.read("weight")?, memory.write(out)?);
-            ops::rms_norm(stream, &ops::RmsNorm { x, weight, eps, out })
+            let columns = order.map(|_| memory.read("columns")).transpose()?;
+            let told = order.is_some_and(Columns::told);
+            let error = told.then(|| memory.write("error")).transpose()?;
+            if add {
+                let residual = memory.write("residual")?;
+                let args = ops::AddRmsNorm { x, residual, weight, eps, columns, out, error };
+                return ops::add_rms_norm(stream, &args);
+            }
+            ops::rms_norm(stream, &ops::RmsNorm { x, weight, eps, columns, out, error })
         })
     }
 
@@ -314,11 +352,13 @@ impl Norm {
                 )?;
                 let (x, weight, residual) = (read("x")?, read("weight")?, memory.write("residual apart")?);
                 let out = memory.write("out")?;
-                ops::add_rms_norm(stream, &ops::AddRmsNorm { x, residual, weight, eps, out })?;
+                let args = ops::AddRmsNorm { x, residual, weight, eps, columns: None, out, error: None };
+                ops::add_rms_norm(stream, &args)?;
             } else {
                 ops::rms_norm_fp8(stream, &ops::RmsNormFp8 { x, weight, eps, out: out_fp8 })?;
                 let (x, weight, out) = (read("x")?, read("weight")?, memory.write("out")?);
-                ops::rms_norm(stream, &ops::RmsNorm { x, weight, eps, out })?;
+                let args = ops::RmsNorm { x, weight, eps, columns: None, out, error: None };
+                ops::rms_norm(stream, &args)?;
             }
             let out = out("codes apart", "scale apart")?;
             ops::quantize_fp8(stream, &ops::QuantizeFp8 { x: read("out")?, out })

@@ -15,6 +15,8 @@ use crate::{Error, Result};
 pub(super) enum Expected {
     /// These bytes.
     Bits(Vec<u8>),
+    /// These bytes at the front; what follows is not looked at.
+    Starts(Vec<u8>),
     /// The bytes of another operand that is written.
     Same(&'static str),
     /// The numbers of these bytes: of NaN there is one kind.
@@ -152,6 +154,10 @@ impl Problem {
             match expected {
                 Expected::Bits(bytes) => {
                     compare::bitwise(result, bytes, dtype, width).map_err(|error| wrong(&error))?;
+                }
+                Expected::Starts(bytes) => {
+                    let front = result.get(..bytes.len()).unwrap_or(result);
+                    compare::bitwise(front, bytes, dtype, bytes.len()).map_err(|error| wrong(&error))?;
                 }
                 Expected::Same(name) => {
                     let mut others = written.clone().zip(results);

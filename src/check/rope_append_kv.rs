@@ -112,10 +112,15 @@ enum Kind {
     Misaligned(&'static str),
 }
 
+/// What stored keys, and stored values, are multiplied by.
+fn scales(dtype: DType, cache_dtype: DType) -> [f32; 2] {
+    if cache_dtype == dtype { [1.0; 2] } else { [0.017, 0.0031] }
+}
+
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for dtype in ACTIVATIONS {
-        let mut case = |shape: Shape, order, kind| {
+        let mut case = |cache_dtype: DType, shape: Shape, order, kind| {
             let what = match kind {
                 Kind::Plain => String::new(),
                 Kind::Strided => " strided".into(),
@@ -131,31 +136,51 @@ pub(super) fn cases() -> Vec<Case> {
             };
             let layout = if order == Order::Nhd { "NHD" } else { "HND" };
             let Shape { tokens, q_heads, kv_heads, head_dim, page_size, pages } = shape;
+            let of = if cache_dtype == dtype { String::new() } else { format!(" of {cache_dtype}") };
             let name = format!(
-                "{dtype} {tokens} of {q_heads}:{kv_heads} heads of {head_dim}, {pages} pages of {page_size} {layout}{what}"
+                "{dtype} {tokens} of {q_heads}:{kv_heads} heads of {head_dim}, {pages} pages of {page_size} {layout}{of}{what}"
             );
-            cases.push(Case::new("rope_append_kv", name, move || problem(dtype, shape, order, kind)));
+            let dtypes = [dtype, cache_dtype];
+            cases.push(Case::new("rope_append_kv", name, move || problem(dtypes, shape, order, kind)));
         };
         for (i, shape) in SHAPES.into_iter().enumerate() {
-            case(shape, if i % 2 == 0 { Order::Nhd } else { Order::Hnd }, Kind::Plain);
+            case(dtype, shape, if i % 2 == 0 { Order::Nhd } else { Order::Hnd }, Kind::Plain);
+            // Every other one for each type, so that both together have all.
+            if (i % 2 == 0) == (dtype == DType::BF16) {
+                case(DType::F8E4M3, shape, if i % 4 < 2 { Order::Nhd } else { Order::Hnd }, Kind::Plain);
+            }
         }
         let (narrow, wide) = (Shape::new(9, [3, 1], 64, [3, 16]), Shape::new(5, [32, 8], 128, [3, 16]));
         for order in [Order::Nhd, Order::Hnd] {
-            case(narrow, order, Kind::Strided);
-            case(wide, order, Kind::Strided);
-            case(narrow, order, Kind::FarPages);
-            case(narrow, order, Kind::Interleaved);
+            case(dtype, narrow, order, Kind::Strided);
+            case(dtype, wide, order, Kind::Strided);
+            case(dtype, narrow, order, Kind::FarPages);
+            case(dtype, narrow, order, Kind::Interleaved);
         }
-        case(Shape::new(3, [2, 1], 64, [1, 4]), Order::Nhd, Kind::FarTokens);
+        case(dtype, Shape::new(3, [2, 1], 64, [1, 4]), Order::Nhd, Kind::FarTokens);
         for shape in [narrow, wide] {
-            case(shape, Order::Nhd, Kind::Skipped);
-            case(shape, Order::Nhd, Kind::OutOfRange);
-            case(shape, Order::Hnd, Kind::OutOfRangeUntold);
+            case(dtype, shape, Order::Nhd, Kind::Skipped);
+            case(dtype, shape, Order::Nhd, Kind::OutOfRange);
+            case(dtype, shape, Order::Hnd, Kind::OutOfRangeUntold);
         }
-        case(narrow, Order::Nhd, Kind::NotFinite);
-        case(narrow, Order::Nhd, Kind::Extreme);
+        case(dtype, narrow, Order::Nhd, Kind::NotFinite);
+        case(dtype, narrow, Order::Nhd, Kind::Extreme);
         for operand in ["qkv", "positions", "slot_mapping", "cos_sin", "q_out", "k_cache", "v_cache"] {
-            case(narrow, Order::Nhd, Kind::Misaligned(operand));
+            case(dtype, narrow, Order::Nhd, Kind::Misaligned(operand));
+        }
+        // Codes: all kinds that are about the cache.
+        for (order, kind) in [
+            (Order::Nhd, Kind::Strided),
+            (Order::Hnd, Kind::FarPages),
+            (Order::Nhd, Kind::Interleaved),
+            (Order::Hnd, Kind::Skipped),
+            (Order::Nhd, Kind::OutOfRange),
+            (Order::Nhd, Kind::NotFinite),
+            (Order::Nhd, Kind::Extreme),
+            (Order::Nhd, Kind::Misaligned("k_cache")),
+            (Order::Nhd, Kind::Misaligned("v_cache")),
+        ] {
+            case(DType::F8E4M3, narrow, order, kind);
         }
     }
     cases
@@ -163,11 +188,18 @@ pub(super) fn cases() -> Vec<Case> {
 
 /// Prompts with the heads of Llama 3 8B and 70B and 3.2 1B.
 pub(super) fn model_cases() -> Vec<Case> {
-    let shapes = [(DType::BF16, [32, 8], 128), (DType::F16, [64, 8], 128), (DType::BF16, [32, 8], 64)];
-    let case = |(dtype, heads, head_dim)| {
+    let shapes = [
+        (DType::BF16, DType::BF16, [32, 8], 128),
+        (DType::F16, DType::F16, [64, 8], 128),
+        (DType::BF16, DType::BF16, [32, 8], 64),
+        (DType::BF16, DType::F8E4M3, [32, 8], 128),
+    ];
+    let case = |(dtype, cache_dtype, heads, head_dim): (DType, DType, [usize; 2], usize)| {
         let shape = Shape::new(8192, heads, head_dim, [600, 16]);
-        let name = format!("{dtype} 8192 of {}:{} heads of {head_dim}", heads[0], heads[1]);
-        Case::new("rope_append_kv", name, move || problem(dtype, shape, Order::Nhd, Kind::Plain))
+        let of = if cache_dtype == dtype { String::new() } else { format!(" into a cache of {cache_dtype}") };
+        let name = format!("{dtype} 8192 of {}:{} heads of {head_dim}{of}", heads[0], heads[1]);
+        let dtypes = [dtype, cache_dtype];
+        Case::new("rope_append_kv", name, move || problem(dtypes, shape, Order::Nhd, Kind::Plain))
     };
     shapes.map(case).into()
 }
@@ -185,7 +217,7 @@ struct Inputs {
 }
 
 impl Inputs {
-    fn new(dtype: DType, shape: Shape, kind: Kind) -> Self {
+    fn new([dtype, cache_dtype]: [DType; 2], shape: Shape, kind: Kind) -> Self {
         let Shape { tokens, head_dim, .. } = shape;
         let mut rng = Rng((tokens * head_dim) as u64);
         let mut qkv = rng.normal(dtype, tokens * shape.width(), 2.0);
@@ -206,7 +238,7 @@ impl Inputs {
         let mut slots: Vec<i64> = (0..shape.slots() as i64).collect();
         rng.shuffle(&mut slots);
         slots.truncate(tokens);
-        let caches = [0; 2].map(|_| rng.normal(dtype, shape.pages * shape.page_elements(), 1.0));
+        let caches = [0; 2].map(|_| rng.normal(cache_dtype, shape.pages * shape.page_elements(), 1.0));
         let mut inputs = Inputs { qkv, positions, slots, cos_sin, caches };
         match kind {
             Kind::Skipped => {
@@ -257,10 +289,12 @@ impl Inputs {
     }
 }
 
-fn problem(dtype: DType, shape: Shape, order: Order, kind: Kind) -> Result<Problem> {
+fn problem(dtypes: [DType; 2], shape: Shape, order: Order, kind: Kind) -> Result<Problem> {
+    let [dtype, cache_dtype] = dtypes;
+    let [k_scale, v_scale] = scales(dtype, cache_dtype);
     let Shape { tokens, q_heads, head_dim, pages, .. } = shape;
-    let inputs = Inputs::new(dtype, shape, kind);
-    let [q_out, k_cache, v_cache] = reference(dtype, shape, order, &inputs)?;
+    let inputs = Inputs::new(dtypes, shape, kind);
+    let [q_out, k_cache, v_cache] = reference(dtypes, shape, order, &inputs)?;
     let num_positions = inputs.cos_sin.len() / head_dim;
     let told = kind != Kind::OutOfRangeUntold;
     let mut error = FOREIGN_BIT;
@@ -271,7 +305,7 @@ fn problem(dtype: DType, shape: Shape, order: Order, kind: Kind) -> Result<Probl
         error |= DEVICE_ERROR_POSITION;
     }
     let word = |bits: u32| bits.to_le_bytes().to_vec();
-    let [k_before, v_before] = inputs.caches.map(|cache| encode(dtype, &cache));
+    let [k_before, v_before] = inputs.caches.map(|cache| encode(cache_dtype, &cache));
     let paged = [pages, shape.page_elements()];
     let mut operands = vec![
         Operand::input("qkv", dtype, &[tokens, shape.width()], encode(dtype, &inputs.qkv)),
@@ -299,20 +333,21 @@ fn problem(dtype: DType, shape: Shape, order: Order, kind: Kind) -> Result<Probl
         if kind == Kind::Strided { [tokens * q_heads, head_dim] } else { [tokens, q_heads * head_dim] };
     operands.push(Operand::output("q_out", dtype, &q_rows, Expected::Numbers(q_out)));
     if kind == Kind::Interleaved {
-        let page_bytes = shape.page_elements() * dtype.size();
+        let page_bytes = shape.page_elements() * cache_dtype.size();
         let interleave = |k: &[u8], v: &[u8]| -> Vec<u8> {
             k.chunks(page_bytes).zip(v.chunks(page_bytes)).flat_map(|(k, v)| [k, v].concat()).collect()
         };
         operands.push(Operand::updated(
             "cache",
-            dtype,
+            cache_dtype,
             &[pages, 2 * shape.page_elements()],
             interleave(&k_before, &v_before),
             Expected::Numbers(interleave(&k_cache, &v_cache)),
         ));
     } else {
-        operands.push(Operand::updated("k_cache", dtype, &paged, k_before, Expected::Numbers(k_cache)));
-        operands.push(Operand::updated("v_cache", dtype, &paged, v_before, Expected::Numbers(v_cache)));
+        for (name, before, after) in [("k_cache", k_before, k_cache), ("v_cache", v_before, v_cache)] {
+            operands.push(Operand::updated(name, cache_dtype, &paged, before, Expected::Numbers(after)));
+        }
     }
     operands.push(Operand::updated(
         "error",
@@ -323,7 +358,9 @@ fn problem(dtype: DType, shape: Shape, order: Order, kind: Kind) -> Result<Probl
     ));
 
     let place = |(i, operand): (usize, Operand)| match (kind, operand.name) {
-        (Kind::Strided, "qkv" | "q_out" | "k_cache" | "v_cache" | "cos_sin") => operand.with_gap(8 * (i + 1)),
+        (Kind::Strided, "qkv" | "q_out" | "k_cache" | "v_cache" | "cos_sin") => {
+            operand.with_gap(16 * (i + 1))
+        }
         (Kind::FarPages, "k_cache" | "v_cache") => operand.with_gap(FAR),
         (Kind::FarTokens, "qkv" | "q_out") => operand.with_gap(FAR),
         // Half an element of a list.
@@ -355,6 +392,8 @@ fn problem(dtype: DType, shape: Shape, order: Order, kind: Kind) -> Result<Probl
                 q_out: view(stream, &q_out.as_ref(), 0, &[tokens, q_heads, head_dim], &strides)?,
                 k_cache,
                 v_cache,
+                k_scale,
+                v_scale,
                 error: if told { Some(memory.write("error")?) } else { None },
             };
             ops::rope_append_kv(stream, &args)
@@ -408,7 +447,12 @@ fn compact_strides(shape: Shape, order: Order) -> [usize; 4] {
 }
 
 /// Bytes of q_out and both caches by the CPU reference, which rounds as the kernel does.
-fn reference(dtype: DType, shape: Shape, order: Order, inputs: &Inputs) -> Result<[Vec<u8>; 3]> {
+fn reference(
+    [dtype, cache_dtype]: [DType; 2],
+    shape: Shape,
+    order: Order,
+    inputs: &Inputs,
+) -> Result<[Vec<u8>; 3]> {
     let Shape { tokens, q_heads, head_dim, pages, .. } = shape;
     let mut cpu: Cpu<f32> = cpu();
     let num_positions = inputs.cos_sin.len() / head_dim;
@@ -427,8 +471,9 @@ fn reference(dtype: DType, shape: Shape, order: Order, inputs: &Inputs) -> Resul
     let cos_sin = tensor(DType::F32, &[num_positions, head_dim], &inputs.cos_sin)?;
     let mut q_out = cpu.alloc(dtype, &[tokens, q_heads, head_dim])?;
     let paged = [pages, shape.page_elements()];
-    let mut k = tensor(dtype, &paged, &inputs.caches[0])?;
-    let mut v = tensor(dtype, &paged, &inputs.caches[1])?;
+    let [k_scale, v_scale] = scales(dtype, cache_dtype);
+    let mut k = tensor(cache_dtype, &paged, &inputs.caches[0])?;
+    let mut v = tensor(cache_dtype, &paged, &inputs.caches[1])?;
     let layout = Layout::strided(&shape.cache(), &compact_strides(shape, order), 0)?;
     cpu.rope_append_kv(backend::RopeAppendKv {
         qkv: qkv.view(),
@@ -439,8 +484,8 @@ fn reference(dtype: DType, shape: Shape, order: Order, inputs: &Inputs) -> Resul
         cache: PagedCacheMut {
             k: ViewMut { layout, ..k.view_mut() },
             v: ViewMut { layout, ..v.view_mut() },
-            k_scale: 1.0,
-            v_scale: 1.0,
+            k_scale,
+            v_scale,
         },
     })?;
     Ok([bytes(&q_out)?, bytes(&k)?, bytes(&v)?])

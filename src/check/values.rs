@@ -4,6 +4,7 @@ use half::{bf16, f16};
 
 use crate::Result;
 use crate::backend::Backend;
+use crate::quant::fp8;
 pub(super) use crate::random::SplitMix64 as Rng;
 use crate::reference::{Activations, Cpu, CpuBuffer, Real};
 use crate::tensor::{DType, Tensor};
@@ -39,6 +40,7 @@ pub(super) fn encode(dtype: DType, values: &[f64]) -> Vec<u8> {
     match dtype {
         DType::BF16 => values.flat_map(|&value| bf16::from_f64(value).to_le_bytes()).collect(),
         DType::F16 => values.flat_map(|&value| f16::from_f64(value).to_le_bytes()).collect(),
+        DType::F8E4M3 => values.map(|&value| fp8::encode(value as f32)).collect(),
         DType::F32 => values.flat_map(|&value| (value as f32).to_le_bytes()).collect(),
         DType::I32 => values.flat_map(|&value| (value as i32).to_le_bytes()).collect(),
         DType::U32 => values.flat_map(|&value| (value as u32).to_le_bytes()).collect(),
@@ -51,6 +53,7 @@ pub(super) fn decode(dtype: DType, bytes: &[u8]) -> Vec<f64> {
     let number = |bytes: &[u8]| match (dtype, bytes) {
         (DType::BF16, &[a, b]) => bf16::from_le_bytes([a, b]).to_f64(),
         (DType::F16, &[a, b]) => f16::from_le_bytes([a, b]).to_f64(),
+        (DType::F8E4M3, &[code]) => f64::from(fp8::decode(code)),
         (DType::F32, &[a, b, c, d]) => f64::from(f32::from_le_bytes([a, b, c, d])),
         (_, bytes) => bytes.try_into().map_or(f64::NAN, f64::from_le_bytes),
     };

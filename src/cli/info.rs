@@ -4,9 +4,11 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use llama_kernels::backend::Backend;
+use llama_kernels::backend::{Backend, WeightFormat};
 use llama_kernels::model::checkpoint::Checkpoint;
 use llama_kernels::model::config::RopeScaling;
+use llama_kernels::model::footprint::Footprint;
+use llama_kernels::model::forward::ModelOptions;
 use llama_kernels::reference::{Activations, Cpu};
 use llama_kernels::tensor::DType;
 
@@ -16,7 +18,7 @@ use super::progress::bytes;
 
 pub fn run(args: &InfoArgs) -> Result<()> {
     let text = match &args.model {
-        Some(folder) => model(folder)?,
+        Some(folder) => model(folder, args.weights.into())?,
         None => machine(),
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
@@ -83,7 +85,7 @@ fn compiled() -> String {
     "none: this program was built without the feature `kernels`".into()
 }
 
-fn model(folder: &Path) -> Result<String> {
+fn model(folder: &Path, format: WeightFormat) -> Result<String> {
     // SAFETY: only headers are read from the mapping; a file that is truncated in that moment would end this command,
     // which has nothing to lose.
     let checkpoint =
@@ -93,12 +95,20 @@ fn model(folder: &Path) -> Result<String> {
     let dims = config.dims();
     let activations = if dtype == DType::F32 { DType::BF16 } else { dtype };
     let cache = config.kv_bytes_per_token(activations) * 1024;
+    let weights = match format {
+        WeightFormat::Native => format!("{} in {dtype}", bytes(checkpoint.weight_bytes())),
+        quantised => {
+            let options = ModelOptions { weights: quantised, ..ModelOptions::single(1) };
+            let weights = Footprint::new(config, activations, &options)?.weights;
+            format!("{}, those of the layers in {quantised}, the others in {activations}", bytes(weights))
+        }
+    };
     let head = format!(
         "architecture  Llama: {} layers of hidden size {}, {} query and {} key/value heads of {}, MLP {}, vocabulary {}{}\n\
          rope          theta {}{}\n\
          context       {} tokens\n\
          parameters    {}\n\
-         weights       {} in {dtype}\n\
+         weights       {weights}\n\
          KV cache      {} per 1K tokens in {activations}\n",
         config.num_layers,
         dims.hidden_size,
@@ -112,10 +122,9 @@ fn model(folder: &Path) -> Result<String> {
         scaling(&config.rope.scaling),
         config.context,
         thousands(config.parameter_count()),
-        bytes(checkpoint.weight_bytes()),
         bytes(cache),
     );
-    Ok(head + &format!("kernels       {}\n", compiled()) + &plans::text(config, activations))
+    Ok(head + &format!("kernels       {}\n", compiled()) + &plans::text(config, activations, format))
 }
 
 fn scaling(scaling: &RopeScaling) -> String {

@@ -51,10 +51,10 @@ pub struct ModelArgs {
     #[arg(long, value_enum)]
     pub activations: Option<Activations>,
     /// How the layers' weights are held: as the checkpoint has them, in 4 bits by groups of 128 columns, or in fp8 with a scale
-    /// for each row, which computes with fp8 activations too. All but native on the CPU alone
+    /// for each row, which computes with fp8 activations too
     #[arg(long, value_enum, default_value_t = WeightFormat::Native)]
     pub weights: WeightFormat,
-    /// How keys and values are held: in the activations' type, or in fp8. All but native on the CPU alone
+    /// How keys and values are held: in the activations' type, or in fp8
     #[arg(long, value_enum, default_value_t = CacheFormat::Native)]
     pub kv_cache: CacheFormat,
     /// Read the weights into memory instead of mapping their files (for files that may change meanwhile)
@@ -65,11 +65,7 @@ pub struct ModelArgs {
 impl ModelArgs {
     /// `options` with the formats that are asked for.
     pub fn options(&self, options: ModelOptions) -> ModelOptions {
-        let kv_cache = match self.kv_cache {
-            CacheFormat::Native => backend::CacheFormat::Native,
-            CacheFormat::Fp8 => backend::CacheFormat::Fp8,
-        };
-        ModelOptions { weights: self.weights.into(), kv_cache, ..options }
+        ModelOptions { weights: self.weights.into(), kv_cache: self.kv_cache.into(), ..options }
     }
 }
 
@@ -160,6 +156,9 @@ pub struct InfoArgs {
     /// Model folder; without it, devices and compiled architectures are shown
     #[arg(long, value_name = "DIR")]
     pub model: Option<PathBuf>,
+    /// How the layers' weights would be held: shows their size, and the kernels for them
+    #[arg(long, value_enum, default_value_t = WeightFormat::Native, requires = "model")]
+    pub weights: WeightFormat,
 }
 
 #[derive(Args)]
@@ -205,9 +204,13 @@ pub struct BenchArgs {
     /// Element type of activations and weights
     #[arg(long, value_enum, default_value_t = Element::Bf16)]
     pub dtype: Element,
-    /// How decode and prefill hold the model's weights: native, until there are CUDA kernels for the others
+    /// How decode and prefill hold the layers' weights: as floats, in 4 bits by groups of 128 columns, or in fp8 with a scale
+    /// for each row
     #[arg(long, value_enum, default_value_t = WeightFormat::Native)]
     pub weights: WeightFormat,
+    /// How decode and prefill hold keys and values
+    #[arg(long, value_enum, default_value_t = CacheFormat::Native)]
+    pub kv_cache: CacheFormat,
     /// Sequences at a time of decode and prefill [default: 1,8,64 of decode, 1 of prefill]
     #[arg(long, value_name = "N", value_delimiter = ',')]
     pub batch: Vec<usize>,
@@ -252,6 +255,15 @@ impl From<WeightFormat> for backend::WeightFormat {
             WeightFormat::Native => backend::WeightFormat::Native,
             WeightFormat::Int4 => backend::WeightFormat::Int4 { group_size: GroupSize::Of128 },
             WeightFormat::Fp8 => backend::WeightFormat::Fp8,
+        }
+    }
+}
+
+impl From<CacheFormat> for backend::CacheFormat {
+    fn from(format: CacheFormat) -> Self {
+        match format {
+            CacheFormat::Native => backend::CacheFormat::Native,
+            CacheFormat::Fp8 => backend::CacheFormat::Fp8,
         }
     }
 }

@@ -170,6 +170,9 @@ pub struct Step {
     pub dtype: String,
     /// `native`, `int4`, `fp8`.
     pub weights: String,
+    /// `native`, `fp8`.
+    #[serde(default = "native")]
+    pub kv_cache: String,
     pub batch: usize,
     /// Tokens of each sequence in the cache before a decode; tokens of each prompt of a prefill.
     pub context: usize,
@@ -187,6 +190,18 @@ pub struct Step {
     /// The least time, by the [`Ceilings`]: of a decode that of reading `bytes`.
     pub floor_microseconds: f64,
     pub percent_of_floor: f64,
+}
+
+fn native() -> String {
+    "native".into()
+}
+
+impl Step {
+    /// What the model is held in: `int4, fp8 cache`.
+    pub fn formats(&self) -> String {
+        let Step { weights, kv_cache, .. } = self;
+        if *kv_cache == native() { weights.clone() } else { format!("{weights}, {kv_cache} cache") }
+    }
 }
 
 /// What the simulated GPU counted in one call of a row. None of it is a time.

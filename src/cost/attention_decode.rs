@@ -65,7 +65,7 @@ pub fn attention_decode_split(plan: &Plan, shape: &AttentionCost<'_>, batch_inva
 /// ask of the memory system: each block of rows its keys and values, each warp that multiplies them the queries; and sectors
 /// of 32 bytes where warps read or write a word.
 pub fn attention_decode_tile(plan: &Plan, shape: &AttentionCost<'_>, batch_invariant: bool) -> u64 {
-    let &AttentionCost { sequences, group, num_kv_heads, head_dim, lse } = shape;
+    let &AttentionCost { sequences, group, num_kv_heads, head_dim, lse, .. } = shape;
     let Some(tile) = plan.tile else { return 0 };
     let (head_dim, rows, splits) = (head_dim as u64, shape.rows(), u64::from(plan.splits));
     let [units, _, row_blocks] = plan.launch.grid;
@@ -82,7 +82,7 @@ pub fn attention_decode_tile(plan: &Plan, shape: &AttentionCost<'_>, batch_invar
             let tiles = keys.div_ceil(ATTENTION_DECODE_KEYS as usize) as u64;
             // A page's index for each tile, and for the ones that the pipeline looks ahead to.
             let pages = WARPS * SECTOR * (tiles.max(u64::from(tile.stages)) + 1);
-            bytes += row_blocks * (2 * ELEMENT * head_dim * keys as u64 + pages)
+            bytes += row_blocks * (shape.key_and_value() * keys as u64 + pages)
                 + copies_of_queries * (q_len * group) as u64 * ELEMENT * head_dim;
         }
     }

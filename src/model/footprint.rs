@@ -8,7 +8,7 @@ use crate::tensor::DType;
 use crate::{Error, Result};
 
 /// Bytes that [`Model::load`](super::forward::Model::load) allocates. What the device needs for itself comes on top: kernels,
-/// recordings, and the workspace of attention over split keys, some megabytes.
+/// recordings, and workspaces of attention over split keys and of products that blocks share, some tens of megabytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Footprint {
     /// The weights.
@@ -48,16 +48,19 @@ impl Footprint {
 
 /// Bytes of all weights in `dtype`, those that the layers multiply by in `format`; `None` from 2^64 on.
 fn weight_bytes(config: &Config, dtype: DType, format: WeightFormat) -> Option<u64> {
+    let native = config.parameter_count().checked_mul(dtype.size() as u64)?;
+    let of_layers = |format| linear_bytes(config, dtype, format);
+    native.checked_sub(of_layers(WeightFormat::Native)?)?.checked_add(of_layers(format)?)
+}
+
+/// Bytes of the weights that all layers multiply by, in `format`, which is `dtype` where it is native; `None` from 2^64 on.
+pub(crate) fn linear_bytes(config: &Config, dtype: DType, format: WeightFormat) -> Option<u64> {
     let dims = config.dims();
     let (hidden, intermediate) = (dims.hidden_size, dims.intermediate_size);
     let (q, kv) = (dims.num_q_heads * dims.head_dim, dims.num_kv_heads * dims.head_dim);
     let linears = [(q + 2 * kv, hidden), (hidden, q), (2 * intermediate, hidden), (hidden, intermediate)];
-    let of_layers = |format: WeightFormat| {
-        let bytes = linears.iter().try_fold(0u64, |sum, &(n, k)| sum.checked_add(format.bytes(n, k, dtype)?));
-        bytes?.checked_mul(config.num_layers as u64)
-    };
-    let native = config.parameter_count().checked_mul(dtype.size() as u64)?;
-    native.checked_sub(of_layers(WeightFormat::Native)?)?.checked_add(of_layers(format)?)
+    let bytes = linears.iter().try_fold(0u64, |sum, &(n, k)| sum.checked_add(format.bytes(n, k, dtype)?));
+    bytes?.checked_mul(config.num_layers as u64)
 }
 
 #[cfg(test)]

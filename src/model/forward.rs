@@ -136,8 +136,8 @@ impl<B: Backend> Model<B> {
             context: config.context,
         };
         let dims = config.dims();
-        backend.check_formats(options.weights, options.kv_cache)?;
         let dtype = backend.prepare(&dims, checkpoint.dtype())?;
+        backend.check_formats(options.weights, options.kv_cache)?;
 
         let weights = Weights::load(&mut backend, checkpoint, options.weights, progress)?;
         let rows = options.rope_rows(&config);
@@ -159,7 +159,7 @@ impl<B: Backend> Model<B> {
         )?;
         let inputs = StepInputs::new(&mut backend, &bounds, options.page_size, config.vocab_size)?;
         let activations = Activations::new(&mut backend, dtype, options.weights, &dims, &bounds)?;
-        backend.reserve(&dims, &bounds)?;
+        backend.reserve(&dims, options.kv_cache, &bounds)?;
         Ok(Model { config, backend, weights, rope, cache, inputs, activations, limits, num_logits: 0 })
     }
 

@@ -4,7 +4,7 @@ mod strided;
 
 pub(super) use strided::{Dim, Span, Strided};
 
-use crate::gpu::{Stream, TensorRef};
+use crate::gpu::{Stream, TensorMut, TensorRef};
 use crate::params::FP8_GROUP_COLUMNS;
 use crate::plan::{KernelParams, Plan};
 use crate::tensor::DType;
@@ -12,6 +12,8 @@ use crate::{Error, Result};
 
 /// Rows start at multiples of this: kernels load and store so many bytes at once.
 const ROW_ALIGN: u64 = 16;
+/// Counters and partial sums in a workspace start at multiples of this.
+const WORKSPACE_ALIGN: u64 = 256;
 /// Rows of e4m3 codes start at multiples of this: a thread makes those of one 16-byte vector.
 const CODES_ALIGN: u64 = 8;
 
@@ -66,6 +68,25 @@ impl Args<'_> {
         if given == expected { Ok(()) } else { Err(self.error(arg, expected, given)) }
     }
 
+    /// The type of a cache of keys and values: that of the activations, or e4m3.
+    pub fn cache_dtype(&self, arg: &'static str, cache: &TensorRef<'_>, dtype: DType) -> Result<DType> {
+        match cache.dtype() {
+            given if given == dtype || given == DType::F8E4M3 => Ok(given),
+            given => Err(self.error(arg, format!("{dtype} or {}", DType::F8E4M3), given)),
+        }
+    }
+
+    /// What a number that is stored in such a cache times is the number.
+    pub fn check_cache_scale(&self, arg: &'static str, scale: f32, cache_dtype: DType) -> Result<()> {
+        if cache_dtype != DType::F8E4M3 && scale != 1.0 {
+            return Err(self.error(arg, format!("1 for a cache in {cache_dtype}"), scale));
+        }
+        if !(scale.is_finite() && scale > 0.0) {
+            return Err(self.error(arg, "a finite scale above 0", scale));
+        }
+        Ok(())
+    }
+
     /// `[rows, width]` of any 16-bit type; `rows` and `width` are checked where they are given.
     pub fn matrix(
         &self,
@@ -84,6 +105,20 @@ impl Args<'_> {
         self.shaped_matrix(arg, tensor, Some(shape[0]), Some(shape[1]))?;
         self.check_dtype(arg, tensor.dtype(), DType::F8E4M3)?;
         self.rows(arg, tensor, CODES_ALIGN)
+    }
+
+    /// e4m3 `[rows, width]` of any shape, whose rows a kernel loads in vectors.
+    pub fn codes_to_read(&self, arg: &'static str, tensor: &TensorRef<'_>) -> Result<Rows> {
+        self.shaped_matrix(arg, tensor, None, None)?;
+        self.check_dtype(arg, tensor.dtype(), DType::F8E4M3)?;
+        self.rows(arg, tensor, ROW_ALIGN)
+    }
+
+    /// f32 `[rows, width]` of any shape.
+    pub fn scales_to_read(&self, arg: &'static str, tensor: &TensorRef<'_>) -> Result<Rows> {
+        self.shaped_matrix(arg, tensor, None, None)?;
+        self.check_dtype(arg, tensor.dtype(), DType::F32)?;
+        self.rows(arg, tensor, size_of::<f32>() as u64)
     }
 
     /// The scales of e4m3 codes `[rows, width]`: f32 `[rows, groups]`, one a row or one for each 128 columns.
@@ -223,6 +258,56 @@ impl Args<'_> {
             row_bytes: given as u64 * size,
             stride_bytes: 0,
         })
+    }
+
+    /// [`Self::list`] that a kernel reads 16 bytes at a time.
+    pub fn vectors(
+        &self,
+        arg: &'static str,
+        tensor: &TensorRef<'_>,
+        dtype: DType,
+        len: Option<usize>,
+    ) -> Result<Rows> {
+        let list = self.list(arg, tensor, dtype, len)?;
+        if !list.address.is_multiple_of(ROW_ALIGN) {
+            let given = format!("{:#x}", list.address);
+            return Err(self.error(
+                arg,
+                format!("an address that is a multiple of {ROW_ALIGN} bytes"),
+                given,
+            ));
+        }
+        Ok(list)
+    }
+
+    /// Elements without gaps, at a multiple of `align` bytes, as one row.
+    pub fn array(&self, arg: &'static str, tensor: &TensorRef<'_>, align: u64) -> Result<Rows> {
+        self.check_device(arg, tensor)?;
+        if !tensor.layout().is_contiguous() {
+            return Err(self.error(arg, "contiguous elements", format!("{:?}", tensor.layout())));
+        }
+        if !tensor.address().is_multiple_of(align) {
+            let given = format!("{:#x}", tensor.address());
+            return Err(self.error(arg, format!("an address that is a multiple of {align} bytes"), given));
+        }
+        let width = tensor.shape().iter().product();
+        Ok(Rows {
+            arg,
+            address: tensor.address(),
+            count: 1,
+            width,
+            stride: 0,
+            row_bytes: (width * tensor.dtype().size()) as u64,
+            stride_bytes: 0,
+        })
+    }
+
+    /// A workspace, u8 `[bytes]`, if there is one.
+    pub fn workspace(&self, workspace: Option<&TensorMut<'_>>) -> Result<Option<Rows>> {
+        let Some(workspace) = workspace.map(TensorMut::as_ref) else { return Ok(None) };
+        self.check_dtype("workspace", workspace.dtype(), DType::U8)?;
+        let align = if workspace.shape().contains(&0) { 1 } else { WORKSPACE_ALIGN };
+        self.array("workspace", &workspace, align).map(Some)
     }
 
     /// Refuses rows to write that overlap each other.

@@ -52,8 +52,12 @@ pub enum KeysValues<'a> {
 pub struct Attention<'a> {
     /// bf16 or f16 `[T, Hq, hd]`, `hd` 64 or 128, `Hq / Hkv` from 1 to 16.
     pub q: TensorRef<'a>,
-    /// Keys and values in q's type.
+    /// Keys and values in q's type, or both e4m3.
     pub keys_values: KeysValues<'a>,
+    /// An e4m3 key times this is the key: finite, above 0, and so is its product with `softmax_scale`. 1 for other caches.
+    pub k_scale: f32,
+    /// Likewise for values, without that product.
+    pub v_scale: f32,
     /// i32 `[batch + 1]`.
     pub q_indptr: TensorRef<'a>,
     /// i32 `[batch]`, `kv_len >= q_len`, or 0.
@@ -88,6 +92,7 @@ impl Attention<'_> {
         };
         Ok(AttentionShape {
             dtype: self.q.dtype(),
+            cache_dtype: k.dtype(),
             head_dim,
             group: num_q_heads / num_kv_heads.max(1),
             num_kv_heads,
@@ -144,6 +149,7 @@ impl Cache {
                     Dim::Any("num_kv_heads"),
                     Dim::Is(head_dim),
                 ];
+                let dtype = check.cache_dtype("k", &k, dtype)?;
                 let k = check.strided("k", &k, dtype, dims, VECTOR_BYTES)?;
                 let v = check.strided("v", &v, dtype, k.shape.map(Dim::Is), VECTOR_BYTES)?;
                 let [num_pages, page_size, num_kv_heads, _] = k.shape;
@@ -165,6 +171,7 @@ impl Cache {
             }
             KeysValues::Contiguous { k, v, kv_indptr } => {
                 let dims = [Dim::Any("rows"), Dim::Any("num_kv_heads"), Dim::Is(head_dim)];
+                let dtype = check.cache_dtype("k", &k, dtype)?;
                 let k = check.strided("k", &k, dtype, dims, VECTOR_BYTES)?;
                 let v = check.strided("v", &v, dtype, k.shape.map(Dim::Is), VECTOR_BYTES)?;
                 let kv_indptr = check.strided_list("kv_indptr", &kv_indptr, DType::I32, batch + 1)?;
@@ -223,6 +230,15 @@ pub(super) fn check(check: Args<'_>, args: &Attention<'_>) -> Result<Checked> {
     let softmax_scale_log2 = args.softmax_scale * std::f32::consts::LOG2_E;
     if !(softmax_scale_log2.is_finite() && softmax_scale_log2 > 0.0) {
         return Err(check.error("softmax_scale", "a finite number above 0", args.softmax_scale));
+    }
+    let shape = args.shape()?;
+    check.check_cache_scale("k_scale", args.k_scale, shape.cache_dtype)?;
+    check.check_cache_scale("v_scale", args.v_scale, shape.cache_dtype)?;
+    // Kernels multiply codes: what makes keys of them is part of the scale of the scores.
+    let softmax_scale_log2 = softmax_scale_log2 * args.k_scale;
+    if !(softmax_scale_log2.is_finite() && softmax_scale_log2 > 0.0) {
+        let given = format!("{} with a softmax_scale of {}", args.k_scale, args.softmax_scale);
+        return Err(check.error("k_scale", "a product with softmax_scale that is finite and above 0", given));
     }
 
     let out = check.strided("out", &args.out.as_ref(), dtype, q.shape.map(Dim::Is), VECTOR_BYTES)?;
@@ -292,9 +308,9 @@ pub(super) fn check(check: Args<'_>, args: &Attention<'_>) -> Result<Checked> {
         max_splits: 1,
         split_keys: 0,
         softmax_scale_log2,
-        padding: 0,
+        v_scale: args.v_scale,
     };
-    Ok(Checked { params, shape: args.shape()?, inputs, outputs })
+    Ok(Checked { params, shape, inputs, outputs })
 }
 
 /// Launches [`Attention`] for any number of queries a sequence, of at most 2048 sequences. A query's result is the same bits in

@@ -1,10 +1,10 @@
 //! Matrix multiplication with 16-bit weights.
 
 use super::args::Args;
+use super::product::{Out, Product};
 use crate::Result;
 pub use crate::backend::Epilogue;
 use crate::gpu::{Stream, TensorMut, TensorRef};
-use crate::params::{MATMUL_EPILOGUE_NONE, MATMUL_EPILOGUE_SWIGLU, MatmulParams};
 use crate::plan::{self, MatmulShape, Plan};
 use crate::tensor::DType;
 
@@ -13,7 +13,7 @@ const OP: &str = "matmul";
 /// `out[m,n] = epilogue(sum_k x[m,k] * weight[n,k] + bias[n])`, in f32, rounded once.
 ///
 /// The same arguments give the same bits on one device. Without `batch_invariant` a row's bits may depend on the number of
-/// rows.
+/// rows, and on whether there is a workspace.
 #[derive(Debug)]
 pub struct Matmul<'a> {
     /// bf16 or f16 `[M, K]`, `K` a multiple of 8.
@@ -27,6 +27,10 @@ pub struct Matmul<'a> {
     pub epilogue: Epilogue,
     /// Whether a row of `out` must have the same bits in every batch: one tile and one order of additions for every `M`.
     pub batch_invariant: bool,
+    /// u8 at a multiple of 256 bytes: where it has room enough, blocks share tiles, so that all multiprocessors are busy
+    /// ([`plan::matmul_workspace_bytes`] is always enough). Zeros before its first use; each launch leaves what the next one
+    /// needs. Two launches that may run at the same time need two.
+    pub workspace: Option<TensorMut<'a>>,
     /// `[M, N]`, with [`Epilogue::SwiGlu`] `[M, N / 2]`: in x's type or f32, rows at multiples of 16 bytes.
     pub out: TensorMut<'a>,
 }
@@ -35,14 +39,16 @@ pub struct Matmul<'a> {
 /// launched.
 pub fn matmul(stream: &Stream, args: &Matmul<'_>) -> Result<()> {
     let limits = stream.device().properties().limits();
-    matmul_by(stream, args, |dtype, shape| plan::matmul(dtype, shape, args.batch_invariant, &limits))
+    matmul_by(stream, args, |dtype, shape, workspace_bytes| {
+        plan::matmul(dtype, shape, args.batch_invariant, workspace_bytes, &limits)
+    })
 }
 
-/// [`matmul`] by the plan that `choose` makes for the type and shape of the arguments.
+/// [`matmul`] by the plan that `choose` makes for the type and shape of the arguments and the bytes of the workspace.
 pub(crate) fn matmul_by(
     stream: &Stream,
     args: &Matmul<'_>,
-    choose: impl FnOnce(DType, &MatmulShape) -> Result<Option<Plan>>,
+    choose: impl FnOnce(DType, &MatmulShape, usize) -> Result<Option<Plan>>,
 ) -> Result<()> {
     let check = Args { op: OP, stream };
     let dtype = args.x.dtype();
@@ -56,45 +62,17 @@ pub(crate) fn matmul_by(
     };
     let weight = check.matrix("weight", &args.weight, None, None)?;
     check.check_dtype("weight", args.weight.dtype(), dtype)?;
-    let bias = args.bias.as_ref().map(|bias| {
-        check.check_dtype("bias", bias.dtype(), dtype)?;
-        check.vector("bias", bias, n)
-    });
-    let bias = bias.transpose()?;
-    let out_ref = args.out.as_ref();
-    let shape = MatmulShape {
-        m: x.count,
-        n,
-        k: x.width,
+    let product = Product {
+        x,
+        dtype,
+        bias: args.bias.as_ref(),
         epilogue: args.epilogue,
-        bias: bias.is_some(),
-        out_f32: out_ref.dtype() == DType::F32,
+        workspace: args.workspace.as_ref(),
+        out: Out::Floats(args.out.as_ref()),
     };
-    let out = check.matrix_or_f32("out", &out_ref, dtype, [x.count, shape.out_width()])?;
-    check.check_apart(out)?;
-    for other in [Some(x), Some(weight), bias].into_iter().flatten() {
-        check.check_disjoint(out, other)?;
-    }
-    let Some(plan) = choose(dtype, &shape)? else { return Ok(()) };
-    let params = MatmulParams {
-        x: x.address,
-        weight: weight.address,
-        bias: bias.map_or(0, |bias| bias.address),
-        out: out.address,
-        x_stride_row: x.stride,
-        weight_stride_row: weight.stride,
-        out_stride_row: out.stride,
-        // The plan has checked that they fit.
-        m: x.count as i32,
-        n: n as i32,
-        k: x.width as i32,
-        epilogue: match args.epilogue {
-            Epilogue::None => MATMUL_EPILOGUE_NONE,
-            Epilogue::SwiGlu => MATMUL_EPILOGUE_SWIGLU,
-        },
-        out_f32: u32::from(shape.out_f32),
-        padding: 0,
-    };
+    let checked = product.check(check, &[weight], MatmulShape { n, ..MatmulShape::default() })?;
+    let Some(plan) = choose(dtype, &checked.shape, checked.workspace_bytes())? else { return Ok(()) };
+    let params = checked.params(check, &plan, weight)?;
     // SAFETY: the tensors' makers promise that their memory is there; shapes, strides and alignment are those that the
     // kernel and the plan expect, as checked above.
     unsafe { check.launch(&plan, &params) }

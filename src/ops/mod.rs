@@ -24,7 +24,9 @@
 //!     x: TensorRef::new(x.view())?,
 //!     weight: TensorRef::new(weight.view())?,
 //!     eps: 1e-5,
+//!     columns: None,
 //!     out: TensorMut::new(out.view_mut())?,
+//!     error: None,
 //! };
 //! ops::rms_norm(&stream, &norm)?;
 //! stream.synchronize()?;
@@ -45,7 +47,11 @@ mod ceiling;
 mod embed;
 mod gather_rows;
 mod matmul;
+mod matmul_fp8;
+mod matmul_int4;
 mod norm;
+mod permute_columns;
+mod product;
 mod quantize_fp8;
 mod rope_append_kv;
 mod sample;
@@ -64,9 +70,16 @@ pub use gather_rows::{GatherRows, gather_rows};
 #[cfg(feature = "cli")]
 pub(crate) use matmul::matmul_by;
 pub use matmul::{Epilogue, Matmul, matmul};
+#[cfg(feature = "cli")]
+pub(crate) use matmul_fp8::matmul_fp8_by;
+pub use matmul_fp8::{Fp8Out, Fp8Ref, MatmulFp8, matmul_fp8};
+#[cfg(feature = "cli")]
+pub(crate) use matmul_int4::matmul_int4_by;
+pub use matmul_int4::{Int4Ref, MatmulInt4, matmul_int4};
 pub use norm::{
     AddRmsNorm, AddRmsNormFp8, RmsNorm, RmsNormFp8, add_rms_norm, add_rms_norm_fp8, rms_norm, rms_norm_fp8,
 };
+pub use permute_columns::{PermuteColumns, permute_columns};
 pub use quantize_fp8::{Fp8Mut, QuantizeFp8, quantize_fp8};
 pub use rope_append_kv::{RopeAppendKv, rope_append_kv};
 pub use sample::{Sample, sample};

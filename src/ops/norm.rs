@@ -1,6 +1,7 @@
 //! RMSNorm, alone and with the addition to the residual stream before it.
 
 use super::args::{Args, Rows};
+use super::permute_columns::Permutation;
 use super::quantize_fp8::{Fp8Mut, Fp8Rows};
 use crate::gpu::{Stream, TensorMut, TensorRef};
 use crate::params::{AddRmsNormFp8Params, AddRmsNormParams, RmsNormFp8Params, RmsNormParams};
@@ -16,8 +17,14 @@ pub struct RmsNorm<'a> {
     pub weight: TensorRef<'a>,
     /// Added to the mean of squares: finite, not negative.
     pub eps: f32,
+    /// i32 `[D]`: column `j` of `out` is column `columns[j]` of the result, for a weight whose columns are stored in
+    /// that order; zero for an index outside of `0..D`.
+    pub columns: Option<TensorRef<'a>>,
     /// `[T, D]` in x's type; may be `x` itself.
     pub out: TensorMut<'a>,
+    /// u32 `[1]`: gets the bit [`DEVICE_ERROR_COLUMN`](crate::params::DEVICE_ERROR_COLUMN) where an index lies outside of
+    /// `0..D`; its other bits stay.
+    pub error: Option<TensorMut<'a>>,
 }
 
 /// `residual = round(residual + x)`, stored, then [`RmsNorm`] of the stored residual.
@@ -31,8 +38,14 @@ pub struct AddRmsNorm<'a> {
     pub weight: TensorRef<'a>,
     /// Added to the mean of squares: finite, not negative.
     pub eps: f32,
+    /// i32 `[D]`: column `j` of `out` is column `columns[j]` of the result, for a weight whose columns are stored in
+    /// that order; zero for an index outside of `0..D`.
+    pub columns: Option<TensorRef<'a>>,
     /// `[T, D]` in x's type; may be `x` itself.
     pub out: TensorMut<'a>,
+    /// u32 `[1]`: gets the bit [`DEVICE_ERROR_COLUMN`](crate::params::DEVICE_ERROR_COLUMN) where an index lies outside of
+    /// `0..D`; its other bits stay.
+    pub error: Option<TensorMut<'a>>,
 }
 
 /// [`RmsNorm`], and [`quantize_fp8`](super::quantize_fp8) of its result: the same bits as those two, in one launch.
@@ -119,11 +132,16 @@ pub fn rms_norm(stream: &Stream, args: &RmsNorm<'_>) -> Result<()> {
     let inputs = check_inputs(check, &args.x, &args.weight, args.eps)?;
     let out = check_out(check, inputs, &args.x, &args.out.as_ref())?;
     let Inputs { x, weight } = inputs;
-    let Some(plan) = plan::rms_norm(args.x.dtype(), x.count, x.width)? else { return Ok(()) };
+    let permutation =
+        Permutation::new(check, args.columns.as_ref(), args.error.as_ref(), &[x, weight], &[out])?;
+    let permuted = args.columns.is_some();
+    let Some(plan) = plan::rms_norm(args.x.dtype(), x.count, x.width, permuted)? else { return Ok(()) };
     let params = RmsNormParams {
         x: x.address,
         weight: weight.address,
         out: out.address,
+        columns: permutation.columns,
+        error: permutation.error,
         x_stride_token: x.stride,
         out_stride_token: out.stride,
         // The plan has checked that both fit.
@@ -133,7 +151,7 @@ pub fn rms_norm(stream: &Stream, args: &RmsNorm<'_>) -> Result<()> {
         padding: 0,
     };
     // SAFETY: the tensors' makers promise that their memory is there; shapes, strides and alignment are those that the
-    // kernel and the plan expect, as checked above.
+    // kernel and the plan expect, as checked above, and the kernel bounds the indices.
     unsafe { check.launch(&plan, &params) }
 }
 
@@ -145,12 +163,17 @@ pub fn add_rms_norm(stream: &Stream, args: &AddRmsNorm<'_>) -> Result<()> {
     let out = check_out(check, inputs, &args.x, &args.out.as_ref())?;
     let residual = check_residual(check, inputs, &args.x, &args.residual.as_ref(), &[out])?;
     let Inputs { x, weight } = inputs;
-    let Some(plan) = plan::add_rms_norm(args.x.dtype(), x.count, x.width)? else { return Ok(()) };
+    let permutation =
+        Permutation::new(check, args.columns.as_ref(), args.error.as_ref(), &[x, weight], &[residual, out])?;
+    let permuted = args.columns.is_some();
+    let Some(plan) = plan::add_rms_norm(args.x.dtype(), x.count, x.width, permuted)? else { return Ok(()) };
     let params = AddRmsNormParams {
         x: x.address,
         residual: residual.address,
         weight: weight.address,
         out: out.address,
+        columns: permutation.columns,
+        error: permutation.error,
         x_stride_token: x.stride,
         residual_stride_token: residual.stride,
         out_stride_token: out.stride,
@@ -161,7 +184,7 @@ pub fn add_rms_norm(stream: &Stream, args: &AddRmsNorm<'_>) -> Result<()> {
         padding: 0,
     };
     // SAFETY: the tensors' makers promise that their memory is there; shapes, strides and alignment are those that the
-    // kernel and the plan expect, as checked above.
+    // kernel and the plan expect, as checked above, and the kernel bounds the indices.
     unsafe { check.launch(&plan, &params) }
 }
 

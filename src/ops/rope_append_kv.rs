@@ -22,10 +22,15 @@ pub struct RopeAppendKv<'a> {
     pub cos_sin: TensorRef<'a>,
     /// `[T, Hq, hd]` in qkv's type.
     pub q_out: TensorMut<'a>,
-    /// Keys `[pages, page_size, Hkv, hd]` in qkv's type, `page_size` a power of two, any strides but the last.
+    /// Keys `[pages, page_size, Hkv, hd]` in qkv's type or e4m3, `page_size` a power of two, any strides but the last.
     pub k_cache: TensorMut<'a>,
     /// Values, likewise.
     pub v_cache: TensorMut<'a>,
+    /// Keys are stored in an e4m3 cache as `saturate(k / k_scale)`, the quotient of the rotated key in f32 rounded once:
+    /// finite, above 0. 1 for other caches.
+    pub k_scale: f32,
+    /// Likewise for values.
+    pub v_scale: f32,
     /// u32 `[1]`: gets bits of [`DeviceError`](crate::params::DeviceError) where a position or slot is out of range; they are
     /// bounded with and without it.
     pub error: Option<TensorMut<'a>>,
@@ -46,9 +51,12 @@ pub fn rope_append_kv(stream: &Stream, args: &RopeAppendKv<'_>) -> Result<()> {
     let q_out = check.strided("q_out", &args.q_out.as_ref(), dtype, dims, VECTOR_BYTES)?;
     let [num_tokens, num_q_heads, head_dim] = q_out.shape;
     let dims = [Dim::Any("num_pages"), Dim::Any("page_size"), Dim::Any("num_kv_heads"), Dim::Is(head_dim)];
-    let k_cache = check.strided("k_cache", &args.k_cache.as_ref(), dtype, dims, VECTOR_BYTES)?;
-    let v_cache =
-        check.strided("v_cache", &args.v_cache.as_ref(), dtype, k_cache.shape.map(Dim::Is), VECTOR_BYTES)?;
+    let (k_ref, v_ref) = (args.k_cache.as_ref(), args.v_cache.as_ref());
+    let cache_dtype = check.cache_dtype("k_cache", &k_ref, dtype)?;
+    let k_cache = check.strided("k_cache", &k_ref, cache_dtype, dims, VECTOR_BYTES)?;
+    let v_cache = check.strided("v_cache", &v_ref, cache_dtype, k_cache.shape.map(Dim::Is), VECTOR_BYTES)?;
+    check.check_cache_scale("k_scale", args.k_scale, cache_dtype)?;
+    check.check_cache_scale("v_scale", args.v_scale, cache_dtype)?;
     let [num_pages, page_size, num_kv_heads, _] = k_cache.shape;
     let heads = num_kv_heads.checked_mul(2).and_then(|heads| heads.checked_add(num_q_heads));
     let width = heads
@@ -116,7 +124,9 @@ pub fn rope_append_kv(stream: &Stream, args: &RopeAppendKv<'_>) -> Result<()> {
         num_positions,
         page_size: slots_per_page,
         num_pages: pages,
-        padding: 0,
+        cache_fp8: u32::from(cache_dtype == DType::F8E4M3),
+        k_scale: args.k_scale,
+        v_scale: args.v_scale,
     };
     // SAFETY: the tensors' makers promise that their memory is there; shapes, strides and alignment are those that the
     // kernel and the plan expect, as checked above, and the kernel bounds positions and slots.

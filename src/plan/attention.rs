@@ -13,6 +13,8 @@ use crate::{Error, Result};
 pub struct AttentionShape {
     /// bf16 or f16.
     pub dtype: DType,
+    /// Of keys and values: the same, or e4m3.
+    pub cache_dtype: DType,
     /// Elements of a head: 64 or 128.
     pub head_dim: usize,
     /// Query heads of a key/value head.
@@ -29,6 +31,21 @@ pub struct AttentionShape {
     pub max_kv_len: usize,
 }
 
+impl AttentionShape {
+    /// Whether the cache is e4m3.
+    pub(super) fn is_fp8(&self, op: &'static str) -> Result<bool> {
+        let AttentionShape { dtype, cache_dtype, .. } = *self;
+        if !matches!(dtype, DType::BF16 | DType::F16) {
+            return Err(Error::argument(op, "q", "bf16 or f16", dtype));
+        }
+        if cache_dtype != dtype && cache_dtype != DType::F8E4M3 {
+            let expected = format!("{dtype} or {}", DType::F8E4M3);
+            return Err(Error::argument(op, "k", expected, cache_dtype));
+        }
+        Ok(cache_dtype == DType::F8E4M3)
+    }
+}
+
 /// `attention_prefill`; `None` where there is nothing to do.
 ///
 /// A block takes one tile of one key/value head. How many tiles there are is known on the device alone: the grid has as many
@@ -37,15 +54,17 @@ pub fn attention_prefill(shape: &AttentionShape, limits: Limits) -> Result<Optio
     const OP: &str = "attention_prefill";
     const ROWS: usize = ATTENTION_PREFILL_ROWS as usize;
     let AttentionShape { dtype, head_dim, group, num_kv_heads, num_tokens, num_seqs, max_q_len, .. } = *shape;
-    let kernel = match (dtype, head_dim) {
-        (DType::BF16, 64) => Kernel::AttentionPrefillBf16Hd64,
-        (DType::BF16, 128) => Kernel::AttentionPrefillBf16Hd128,
-        (DType::F16, 64) => Kernel::AttentionPrefillF16Hd64,
-        (DType::F16, 128) => Kernel::AttentionPrefillF16Hd128,
-        (DType::BF16 | DType::F16, _) => {
-            return Err(Error::argument(OP, "head_dim", "64 or 128", head_dim));
-        }
-        _ => return Err(Error::argument(OP, "q", "bf16 or f16", dtype)),
+    let fp8 = shape.is_fp8(OP)?;
+    let kernel = match (dtype, fp8, head_dim) {
+        (DType::BF16, false, 64) => Kernel::AttentionPrefillBf16Hd64,
+        (DType::BF16, false, 128) => Kernel::AttentionPrefillBf16Hd128,
+        (DType::F16, false, 64) => Kernel::AttentionPrefillF16Hd64,
+        (DType::F16, false, 128) => Kernel::AttentionPrefillF16Hd128,
+        (DType::BF16, true, 64) => Kernel::AttentionPrefillFp8KvBf16Hd64,
+        (DType::BF16, true, 128) => Kernel::AttentionPrefillFp8KvBf16Hd128,
+        (DType::F16, true, 64) => Kernel::AttentionPrefillFp8KvF16Hd64,
+        (DType::F16, true, 128) => Kernel::AttentionPrefillFp8KvF16Hd128,
+        _ => return Err(Error::argument(OP, "head_dim", "64 or 128", head_dim)),
     };
     if num_seqs > ATTENTION_PREFILL_MAX_SEQS as usize {
         let expected = format!("at most {ATTENTION_PREFILL_MAX_SEQS} at a time");
@@ -67,7 +86,8 @@ pub fn attention_prefill(shape: &AttentionShape, limits: Limits) -> Result<Optio
         k: head_dim as u32,
         stages: ATTENTION_PREFILL_STAGES,
     };
-    // Queries, whose place the output takes, and the ring of tiles of keys and values.
+    // Queries, whose place the output takes, and the ring of tiles of keys and values; or codes of both, two tiles of them as
+    // large as one, and both decoded.
     let dynamic_shared_bytes = (tile.m + tile.stages * tile.n) * tile.k * dtype.size() as u32;
     if dynamic_shared_bytes as usize > limits.shared_memory_per_block {
         let reason = format!(
@@ -103,6 +123,7 @@ mod tests {
 
     const SHAPE: AttentionShape = AttentionShape {
         dtype: DType::BF16,
+        cache_dtype: DType::BF16,
         head_dim: 128,
         group: 4,
         num_kv_heads: 8,
@@ -124,9 +145,14 @@ mod tests {
                     3 stages, 81920 bytes of shared memory (32 rows a warp take each key's operands from shared memory \
                     once for two tensor-core tiles)";
         assert_eq!(plan.to_string(), text);
-        let half = attention_prefill(&AttentionShape { head_dim: 64, dtype: DType::F16, ..SHAPE }, H200);
-        let half = half.unwrap().unwrap().launch;
-        assert_eq!((half.kernel, half.dynamic_shared_bytes), (Kernel::AttentionPrefillF16Hd64, 65536));
+        let half = AttentionShape { head_dim: 64, dtype: DType::F16, cache_dtype: DType::F16, ..SHAPE };
+        let fp8 = AttentionShape { cache_dtype: DType::F8E4M3, ..half };
+        for (shape, kernel) in
+            [(half, Kernel::AttentionPrefillF16Hd64), (fp8, Kernel::AttentionPrefillFp8KvF16Hd64)]
+        {
+            let launch = attention_prefill(&shape, H200).unwrap().unwrap().launch;
+            assert_eq!((launch.kernel, launch.dynamic_shared_bytes), (kernel, 65536));
+        }
     }
 
     /// Every batch of these numbers of queries has a block for each of its tiles.
@@ -171,6 +197,10 @@ mod tests {
             (
                 AttentionShape { dtype: DType::F32, ..SHAPE },
                 "attention_prefill: q: expected bf16 or f16, got f32",
+            ),
+            (
+                AttentionShape { cache_dtype: DType::F16, ..SHAPE },
+                "attention_prefill: k: expected bf16 or f8_e4m3, got f16",
             ),
             (
                 AttentionShape { num_seqs: 2049, ..SHAPE },

@@ -68,7 +68,7 @@ pub fn attention_decode(
             let most = MAX_GRID_Y * ATTENTION_DECODE_INVARIANT_SPLIT_KEYS as usize;
             Error::argument(OP, "max_kv_len", format!("at most {most}"), max_kv_len)
         })?;
-    let tile_bytes = 2 * ATTENTION_DECODE_KEYS * head_dim as u32 * shape.dtype.size() as u32;
+    let tile_bytes = 2 * ATTENTION_DECODE_KEYS * head_dim as u32 * shape.cache_dtype.size() as u32;
     let tile = Tile {
         m,
         n: ATTENTION_DECODE_KEYS,
@@ -149,19 +149,25 @@ fn splits(units: usize, max_kv_len: usize, limits: Limits) -> (usize, &'static s
 }
 
 fn kernel(shape: &AttentionShape, few_rows: bool) -> Result<Kernel> {
-    Ok(match (shape.dtype, shape.head_dim, few_rows) {
-        (DType::BF16, 64, true) => Kernel::AttentionDecodeBf16Hd64M16,
-        (DType::BF16, 64, false) => Kernel::AttentionDecodeBf16Hd64M64,
-        (DType::BF16, 128, true) => Kernel::AttentionDecodeBf16Hd128M16,
-        (DType::BF16, 128, false) => Kernel::AttentionDecodeBf16Hd128M64,
-        (DType::F16, 64, true) => Kernel::AttentionDecodeF16Hd64M16,
-        (DType::F16, 64, false) => Kernel::AttentionDecodeF16Hd64M64,
-        (DType::F16, 128, true) => Kernel::AttentionDecodeF16Hd128M16,
-        (DType::F16, 128, false) => Kernel::AttentionDecodeF16Hd128M64,
-        (DType::BF16 | DType::F16, head_dim, _) => {
-            return Err(Error::argument(OP, "head_dim", "64 or 128", head_dim));
-        }
-        (dtype, ..) => return Err(Error::argument(OP, "q", "bf16 or f16", dtype)),
+    let fp8 = shape.is_fp8(OP)?;
+    Ok(match (shape.dtype, fp8, shape.head_dim, few_rows) {
+        (DType::BF16, false, 64, true) => Kernel::AttentionDecodeBf16Hd64M16,
+        (DType::BF16, false, 64, false) => Kernel::AttentionDecodeBf16Hd64M64,
+        (DType::BF16, false, 128, true) => Kernel::AttentionDecodeBf16Hd128M16,
+        (DType::BF16, false, 128, false) => Kernel::AttentionDecodeBf16Hd128M64,
+        (DType::BF16, true, 64, true) => Kernel::AttentionDecodeFp8KvBf16Hd64M16,
+        (DType::BF16, true, 64, false) => Kernel::AttentionDecodeFp8KvBf16Hd64M64,
+        (DType::BF16, true, 128, true) => Kernel::AttentionDecodeFp8KvBf16Hd128M16,
+        (DType::BF16, true, 128, false) => Kernel::AttentionDecodeFp8KvBf16Hd128M64,
+        (DType::F16, false, 64, true) => Kernel::AttentionDecodeF16Hd64M16,
+        (DType::F16, false, 64, false) => Kernel::AttentionDecodeF16Hd64M64,
+        (DType::F16, false, 128, true) => Kernel::AttentionDecodeF16Hd128M16,
+        (DType::F16, false, 128, false) => Kernel::AttentionDecodeF16Hd128M64,
+        (DType::F16, true, 64, true) => Kernel::AttentionDecodeFp8KvF16Hd64M16,
+        (DType::F16, true, 64, false) => Kernel::AttentionDecodeFp8KvF16Hd64M64,
+        (DType::F16, true, 128, true) => Kernel::AttentionDecodeFp8KvF16Hd128M16,
+        (DType::F16, true, 128, false) => Kernel::AttentionDecodeFp8KvF16Hd128M64,
+        (_, _, head_dim, _) => return Err(Error::argument(OP, "head_dim", "64 or 128", head_dim)),
     })
 }
 
@@ -178,6 +184,7 @@ mod tests {
     fn shape(num_seqs: usize, max_q_len: usize, max_kv_len: usize) -> AttentionShape {
         AttentionShape {
             dtype: DType::BF16,
+            cache_dtype: DType::BF16,
             head_dim: 128,
             group: 4,
             num_kv_heads: 8,
@@ -215,9 +222,14 @@ mod tests {
         let invariant = attention_decode(&wide, true, H200).unwrap().unwrap();
         assert_eq!(invariant.launch.kernel, Kernel::AttentionDecodeBf16Hd128M16);
         assert_eq!((invariant.launch.grid, invariant.tile.unwrap().m), ([24, 1, 8], 16));
-        let half = AttentionShape { dtype: DType::F16, head_dim: 64, ..shape(1, 1, 1) };
+        let half =
+            AttentionShape { dtype: DType::F16, cache_dtype: DType::F16, head_dim: 64, ..shape(1, 1, 1) };
         let tile = Tile { m: 16, n: 64, k: 64, stages: 6 };
         assert_eq!(plan(&half, H200).tile, Some(tile));
+        // Codes take half the room: as many bytes are under way.
+        let fp8 = AttentionShape { cache_dtype: DType::F8E4M3, ..half };
+        assert_eq!(plan(&fp8, H200).tile, Some(Tile { stages: 12, ..tile }));
+        assert_eq!(plan(&fp8, H200).launch.kernel, Kernel::AttentionDecodeFp8KvF16Hd64M16);
         assert_eq!(plan(&shape(1, 1, 1), H200).tile, Some(Tile { k: 128, stages: 3, ..tile }));
     }
 

@@ -25,20 +25,22 @@ pub(crate) use attention_decode::Workspace;
 pub use attention_decode::{attention_decode, attention_decode_split_keys};
 pub use ceiling::{ceiling_copy, ceiling_empty, ceiling_mma, ceiling_read, ceiling_wgmma};
 pub use log::LOG_VARIABLE;
+pub(crate) use matmul::Split;
+pub use matmul::{Fp8Scales, MatmulShape, Operands, matmul, matmul_workspace_bytes};
 #[cfg(all(feature = "cli", feature = "kernels"))]
-pub(crate) use matmul::matmul_candidates;
-pub use matmul::{MatmulShape, matmul};
+pub(crate) use matmul::{matmul_candidates, matmul_shared};
 pub use rope::rope_append_kv;
 pub use rows::{
-    MAX_QUANTIZED_ROW, MAX_ROW, add_rms_norm, add_rms_norm_fp8, embed, gather_rows, quantize_fp8, rms_norm,
-    rms_norm_fp8, silu_and_mul,
+    MAX_QUANTIZED_ROW, MAX_ROW, add_rms_norm, add_rms_norm_fp8, embed, gather_rows, permute_columns,
+    quantize_fp8, rms_norm, rms_norm_fp8, silu_and_mul,
 };
 pub use sample::{MAX_VOCABULARY, sample};
 
 use crate::params::{
     AddRmsNormFp8Params, AddRmsNormParams, AttentionCombineParams, AttentionParams, CeilingMemoryParams,
-    CeilingTensorParams, EmbedParams, MatmulParams, QuantizeFp8Params, RmsNormFp8Params, RmsNormParams,
-    RopeAppendKvParams, SampleParams, SiluAndMulParams, VECTOR_ELEMENTS,
+    CeilingTensorParams, EmbedParams, MatmulFp8Params, MatmulInt4Params, MatmulParams, PermuteColumnsParams,
+    QuantizeFp8Params, RmsNormFp8Params, RmsNormParams, RopeAppendKvParams, SampleParams, SiluAndMulParams,
+    VECTOR_ELEMENTS,
 };
 use crate::tensor::DType;
 use crate::{Error, Result};
@@ -51,12 +53,15 @@ impl KernelParams for RmsNormParams {}
 impl KernelParams for AddRmsNormParams {}
 impl KernelParams for RmsNormFp8Params {}
 impl KernelParams for AddRmsNormFp8Params {}
+impl KernelParams for PermuteColumnsParams {}
 impl KernelParams for QuantizeFp8Params {}
 impl KernelParams for SiluAndMulParams {}
 impl KernelParams for RopeAppendKvParams {}
 impl KernelParams for AttentionParams {}
 impl KernelParams for AttentionCombineParams {}
 impl KernelParams for MatmulParams {}
+impl KernelParams for MatmulInt4Params {}
+impl KernelParams for MatmulFp8Params {}
 impl KernelParams for SampleParams {}
 impl KernelParams for CeilingMemoryParams {}
 impl KernelParams for CeilingTensorParams {}
@@ -149,7 +154,8 @@ pub struct Plan {
     pub launch: Launch,
     /// What a block computes; `None` where a kernel has one shape for all.
     pub tile: Option<Tile>,
-    /// Parts that the work on one output is split into at most; more than 1 needs a launch more, which merges them.
+    /// Parts that the work on one output is split into at most. Those of a matrix product are merged in the same launch;
+    /// those of `attention_decode`, where there is more than 1, by a launch more.
     pub splits: u32,
     /// Bytes that the operation's workspace must have.
     pub workspace_bytes: usize,

@@ -25,16 +25,37 @@ pub fn gather_rows(num_rows: usize, hidden: usize) -> Result<Option<Plan>> {
     rows("gather_rows", Kernel::EmbedB16, num_rows, hidden)
 }
 
-/// `rms_norm` of `num_tokens` rows of `hidden` elements in bf16 or f16; `None` where there is nothing to do.
-pub fn rms_norm(dtype: DType, num_tokens: usize, hidden: usize) -> Result<Option<Plan>> {
+/// `rms_norm` of `num_tokens` rows of `hidden` elements in bf16 or f16, with `permuted` columns in another order; `None` where
+/// there is nothing to do.
+pub fn rms_norm(dtype: DType, num_tokens: usize, hidden: usize, permuted: bool) -> Result<Option<Plan>> {
     let kernel = by_dtype("rms_norm", dtype, Kernel::RmsNormBf16, Kernel::RmsNormF16)?;
-    rows("rms_norm", kernel, num_tokens, hidden)
+    let plan = rows("rms_norm", kernel, num_tokens, hidden)?;
+    Ok(plan.map(|plan| if permuted { through_shared(plan, hidden) } else { plan }))
 }
 
-/// `add_rms_norm` of `num_tokens` rows of `hidden` elements in bf16 or f16; `None` where there is nothing to do.
-pub fn add_rms_norm(dtype: DType, num_tokens: usize, hidden: usize) -> Result<Option<Plan>> {
+/// `add_rms_norm` of `num_tokens` rows of `hidden` elements in bf16 or f16, with `permuted` columns in another order; `None` where
+/// there is nothing to do.
+pub fn add_rms_norm(dtype: DType, num_tokens: usize, hidden: usize, permuted: bool) -> Result<Option<Plan>> {
     let kernel = by_dtype("add_rms_norm", dtype, Kernel::AddRmsNormBf16, Kernel::AddRmsNormF16)?;
-    rows("add_rms_norm", kernel, num_tokens, hidden)
+    let plan = rows("add_rms_norm", kernel, num_tokens, hidden)?;
+    Ok(plan.map(|plan| if permuted { through_shared(plan, hidden) } else { plan }))
+}
+
+/// `permute_columns` of rows of `width` elements; `None` where there is nothing to do.
+pub fn permute_columns(num_tokens: usize, width: usize) -> Result<Option<Plan>> {
+    const OP: &str = "permute_columns";
+    let num_tokens = tokens(OP, num_tokens)?;
+    super::width(OP, "width", width, MAX_ROW)?;
+    let plan = row_plan(OP, Kernel::PermuteColumnsB16, num_tokens, width);
+    Ok(plan.map(|plan| through_shared(plan, width)))
+}
+
+/// The plan with room for a block's rows, whose columns come together again in another order: 64 KB at most, which every
+/// device has.
+fn through_shared(plan: Plan, width: usize) -> Plan {
+    let row_bytes = width as u32 * size_of::<u16>() as u32;
+    let launch = Launch { dynamic_shared_bytes: plan.launch.block[1] * row_bytes, ..plan.launch };
+    Plan { launch, reason: "a row stays in its block, and passes through shared memory once", ..plan }
 }
 
 /// [`rms_norm`], then [`quantize_fp8`] with `groups` scales a row, in one launch; `None` where there is nothing to do.
@@ -143,7 +164,7 @@ mod tests {
     #[test]
     fn rows_are_covered_whole_by_warps() {
         for hidden in (8..=MAX_ROW).step_by(8) {
-            let Launch { grid, block, .. } = rms_norm(DType::BF16, 5, hidden).unwrap().unwrap().launch;
+            let Launch { grid, block, .. } = rms_norm(DType::BF16, 5, hidden, false).unwrap().unwrap().launch;
             let covered = (block[0] * ROW_VECTORS_PER_THREAD * VECTOR_ELEMENTS) as usize;
             assert!(covered >= hidden, "{hidden}");
             assert!(
@@ -161,7 +182,7 @@ mod tests {
     fn the_widths_of_the_models() {
         for (hidden, threads) in [(2048, 64), (3072, 96), (4096, 128), (5120, 160), (8192, 256), (16384, 512)]
         {
-            let launch = add_rms_norm(DType::F16, 3, hidden).unwrap().unwrap().launch;
+            let launch = add_rms_norm(DType::F16, 3, hidden, false).unwrap().unwrap().launch;
             let expected = Launch {
                 kernel: Kernel::AddRmsNormF16,
                 grid: [3, 1, 1],
@@ -205,10 +226,27 @@ mod tests {
     }
 
     #[test]
+    fn permuted_rows_have_room_in_shared_memory() {
+        for (hidden, rows, bytes) in
+            [(8, 4, 4 * 16), (1024, 4, 4 * 2048), (1032, 1, 2064), (MAX_ROW, 1, 64 << 10)]
+        {
+            for plan in [
+                permute_columns(9, hidden),
+                rms_norm(DType::BF16, 9, hidden, true),
+                add_rms_norm(DType::F16, 9, hidden, true),
+            ] {
+                let launch = plan.unwrap().unwrap().launch;
+                assert_eq!((launch.block[1], launch.dynamic_shared_bytes), (rows, bytes), "{hidden}");
+            }
+        }
+    }
+
+    #[test]
     fn no_tokens_need_no_launch() {
+        assert_eq!(permute_columns(0, 4096).unwrap(), None);
         assert_eq!(quantize_fp8(DType::BF16, 0, 4096, 32).unwrap(), None);
         assert_eq!(embed(0, 4096).unwrap(), None);
-        assert_eq!(rms_norm(DType::BF16, 0, 4096).unwrap(), None);
+        assert_eq!(rms_norm(DType::BF16, 0, 4096, true).unwrap(), None);
         assert_eq!(rms_norm_fp8(DType::BF16, 0, 4096, 1).unwrap(), None);
         assert_eq!(add_rms_norm_fp8(DType::BF16, 0, 4096, 32).unwrap(), None);
         assert_eq!(silu_and_mul(DType::F16, 0, 4096).unwrap(), None);
@@ -219,12 +257,16 @@ mod tests {
         let message = |result: Result<Option<Plan>>| result.unwrap_err().to_string();
         assert_eq!(message(embed(1, 12)), "embed: hidden: expected a multiple of 8, at most 32768, got 12");
         assert_eq!(
-            message(rms_norm(DType::BF16, 1, 32776)),
+            message(rms_norm(DType::BF16, 1, 32776, false)),
             "rms_norm: hidden: expected a multiple of 8, at most 32768, got 32776"
         );
         assert_eq!(
-            message(rms_norm(DType::BF16, 0, 0)),
+            message(rms_norm(DType::BF16, 0, 0, false)),
             "rms_norm: hidden: expected a multiple of 8, at most 32768, got 0"
+        );
+        assert_eq!(
+            message(permute_columns(1, 32776)),
+            "permute_columns: width: expected a multiple of 8, at most 32768, got 32776"
         );
         assert_eq!(
             message(quantize_fp8(DType::BF16, 1, 65_544, 1)),
@@ -244,7 +286,10 @@ mod tests {
             message(add_rms_norm_fp8(DType::F16, 1, 264, 2)),
             "add_rms_norm_fp8: groups: expected 1, got 2"
         );
-        assert_eq!(message(add_rms_norm(DType::F32, 1, 8)), "add_rms_norm: x: expected bf16 or f16, got f32");
+        assert_eq!(
+            message(add_rms_norm(DType::F32, 1, 8, true)),
+            "add_rms_norm: x: expected bf16 or f16, got f32"
+        );
         assert_eq!(
             message(silu_and_mul(DType::BF16, 1 << 31, 8)),
             "silu_and_mul: num_tokens: expected fewer than 2^31, got 2147483648"

@@ -2,7 +2,8 @@
 //! other formats hold them.
 
 use super::fp8;
-use super::source::{COLUMN_MULTIPLE, Source};
+use super::fp8_codes::{check_codes, check_scales};
+use super::source::{COLUMN_MULTIPLE, Sources};
 use crate::tensor::{DType, HostTensor};
 use crate::{Result, par};
 
@@ -24,11 +25,18 @@ impl Fp8Rows {
     /// [`Error::Argument`](crate::Error::Argument) where `n` is no multiple of 8 or `k` none of 16, and for a weight that is
     /// not finite, with its row and column.
     pub fn quantize(weight: &HostTensor) -> Result<Self> {
-        let source = Source::new(OP, weight, COLUMN_MULTIPLE)?;
-        let (n, k) = (source.n, source.k);
-        let rows = par::map(n, |row| {
+        let rows = weight.shape.first().copied().unwrap_or(0);
+        let rows: Vec<_> = (0..rows).map(|row| (0, row)).collect();
+        Fp8Rows::quantize_rows(std::slice::from_ref(weight), &rows)
+    }
+
+    /// [`Fp8Rows::quantize`] of rows of several matrices of one width, each given by its matrix and its number there.
+    pub(crate) fn quantize_rows(weights: &[HostTensor], rows: &[(usize, usize)]) -> Result<Self> {
+        let sources = Sources::new(OP, weights, COLUMN_MULTIPLE)?;
+        let (n, k) = (rows.len(), sources.k);
+        let rows = par::map(n, |i| {
             let (mut weights, mut codes) = (vec![0.0; k], vec![0; k]);
-            source.row(row, DType::F32, &mut weights)?;
+            sources.row(rows[i], DType::F32, &mut weights)?;
             let scale = fp8::quantize(&weights, &mut codes);
             Ok((codes, scale))
         });
@@ -38,6 +46,17 @@ impl Fp8Rows {
             codes.extend(row);
             scales.push(scale);
         }
+        Ok(Fp8Rows { n, k, codes, scales })
+    }
+
+    /// A weight that comes as codes `[n, k]` and a scale for each row.
+    ///
+    /// [`Error::Argument`](crate::Error::Argument) where `n` is no multiple of 8 or `k` none of 16, where codes or scales are
+    /// not as many, and for a code that is NaN or a scale that is not finite, with its place.
+    pub fn new(shape: [usize; 2], codes: Vec<u8>, scales: Vec<f32>) -> Result<Self> {
+        check_codes(OP, shape, &codes)?;
+        let [n, k] = shape;
+        check_scales(OP, [n, 1], &scales)?;
         Ok(Fp8Rows { n, k, codes, scales })
     }
 
@@ -87,6 +106,22 @@ mod tests {
                 assert_eq!(code, fp8::encode(value(row, column) / scale), "{row}, {column}");
             }
         }
+    }
+
+    #[test]
+    fn codes_make_the_same_weight_and_are_checked() {
+        let values: Vec<f32> = (0..8 * 16).map(|i| i as f32 - 60.0).collect();
+        let weight = Fp8Rows::quantize(&tensor([8, 16], &values)).unwrap();
+        let codes = weight.codes().to_vec();
+        assert_eq!(Fp8Rows::new([8, 16], codes.clone(), weight.scales().to_vec()).unwrap(), weight);
+        let refused = |codes: Vec<u8>, scales: Vec<f32>, text: &str| {
+            assert_eq!(Fp8Rows::new([8, 16], codes, scales).unwrap_err().to_string(), text);
+        };
+        refused(codes.clone(), vec![1.0; 7], "fp8: scales: expected [8, 1] scales, got 7");
+        let nan = [vec![1.0; 7], vec![f32::NAN]].concat();
+        refused(codes.clone(), nan, "fp8: scales: expected finite numbers, got NaN at [7, 0]");
+        let nan = [codes[..127].to_vec(), vec![fp8::NAN]].concat();
+        refused(nan, vec![1.0; 8], "fp8: codes: expected numbers, got NaN at row 7, column 15");
     }
 
     #[test]

@@ -9,11 +9,16 @@
 
 use half::{bf16, f16};
 
-use super::source::{COLUMN_MULTIPLE, ROW_MULTIPLE, Source, round};
+use super::source::{COLUMN_MULTIPLE, ROW_MULTIPLE, Sources, round};
 use crate::tensor::{Bytes, DType, HostTensor};
 use crate::{Error, Result, par};
 
 const OP: &str = "int4";
+
+mod order;
+mod packed;
+
+pub use packed::Packed;
 
 /// The code of 0 in a symmetric weight.
 pub const SYMMETRIC_ZERO: u8 = 8;
@@ -119,13 +124,25 @@ impl Int4 {
     /// has the scale 1. [`Error::Argument`] for a shape that [`Int4Parts`] does not allow, and for a weight that is not a
     /// finite number in `dtype`, with its row and column.
     pub fn quantize(weight: &HostTensor, dtype: DType, group_size: GroupSize) -> Result<Self> {
+        let rows = weight.shape.first().copied().unwrap_or(0);
+        let rows: Vec<_> = (0..rows).map(|row| (0, row)).collect();
+        Int4::quantize_rows(std::slice::from_ref(weight), &rows, dtype, group_size)
+    }
+
+    /// [`Int4::quantize`] of rows of several matrices of one width, each given by its matrix and its number there.
+    pub(crate) fn quantize_rows(
+        weights: &[HostTensor],
+        rows: &[(usize, usize)],
+        dtype: DType,
+        group_size: GroupSize,
+    ) -> Result<Self> {
         check_dtype(dtype)?;
-        let source = Source::new(OP, weight, group_size.column_multiple())?;
-        let (n, k) = (source.n, source.k);
+        let sources = Sources::new(OP, weights, group_size.column_multiple())?;
+        let (n, k) = (rows.len(), sources.k);
         let group = group_size.columns(k);
-        let rows = par::map(n, |row| {
+        let rows = par::map(n, |i| {
             let (mut weights, mut codes) = (vec![0.0; k], vec![0; k / 2]);
-            source.row(row, dtype, &mut weights)?;
+            sources.row(rows[i], dtype, &mut weights)?;
             let groups = weights.chunks(group).zip(codes.chunks_mut(group / 2));
             let scales: Vec<u16> = groups.map(|(weights, codes)| quantize(dtype, weights, codes)).collect();
             Ok((codes, scales))

@@ -1,4 +1,4 @@
-//! The matrix that is quantised: checked, and read row by row.
+//! The matrices that are quantised: checked, and read row by row.
 
 use half::{bf16, f16};
 
@@ -11,45 +11,30 @@ pub(super) const ROW_MULTIPLE: usize = 8;
 /// Columns of a quantised weight come in multiples of this: one step of a tensor core.
 pub(super) const COLUMN_MULTIPLE: usize = 16;
 
-/// A matrix of floats whose bytes are all there.
+/// Matrices of floats of one width, whose bytes are all there.
 #[derive(Clone, Copy)]
-pub(super) struct Source<'a> {
+pub(super) struct Sources<'a> {
     op: &'static str,
-    tensor: &'a HostTensor,
-    pub n: usize,
+    tensors: &'a [HostTensor],
+    /// Columns of each.
     pub k: usize,
 }
 
-impl<'a> Source<'a> {
-    /// Checks that `tensor` is `[n, k]` in floats, `n` a multiple of 8 and `k` one of `columns`.
-    pub fn new(op: &'static str, tensor: &'a HostTensor, columns: usize) -> Result<Self> {
-        let wrong = |expected: String| {
-            let given = format!("{} of type {} and shape {:?}", tensor.name, tensor.dtype, tensor.shape);
-            Error::argument(op, "weight", expected, given)
-        };
-        let &[n, k] = &tensor.shape[..] else { return Err(wrong("a matrix of floats".into())) };
-        if !tensor.dtype.is_float() {
-            return Err(wrong("a matrix of floats".into()));
-        }
-        if !n.is_multiple_of(ROW_MULTIPLE) {
-            return Err(wrong(format!("rows in a multiple of {ROW_MULTIPLE}")));
-        }
-        if k == 0 || !k.is_multiple_of(columns) {
-            return Err(wrong(format!("columns in a multiple of {columns}")));
-        }
-        let bytes = n.checked_mul(k).and_then(|elements| elements.checked_mul(tensor.dtype.size()));
-        if bytes != Some(tensor.data.len()) {
-            let given = format!("{} bytes in {}", tensor.data.len(), tensor.name);
-            return Err(Error::argument(op, "weight", format!("[{n}, {k}] in {}", tensor.dtype), given));
-        }
-        Ok(Source { op, tensor, n, k })
+impl<'a> Sources<'a> {
+    /// Checks that each of `tensors` is `[n, k]` in floats, `n` a multiple of 8 and `k` the same one of `columns`.
+    pub fn new(op: &'static str, tensors: &'a [HostTensor], columns: usize) -> Result<Self> {
+        let k = tensors.first().and_then(|tensor| tensor.shape.get(1)).copied().unwrap_or(0);
+        tensors.iter().try_for_each(|tensor| check(op, tensor, k, columns))?;
+        Ok(Sources { op, tensors, k })
     }
 
-    /// Row `row` in f32 (an f64 is rounded to it). Refuses what is not finite in f32, or would not be in `within`.
-    pub fn row(&self, row: usize, within: DType, out: &mut [f32]) -> Result<()> {
-        let bytes = self.k * self.tensor.dtype.size();
-        let bytes = &self.tensor.data[row * bytes..][..bytes];
-        match self.tensor.dtype {
+    /// A row, given by its matrix and its number there, in f32 (an f64 is rounded to it). Refuses what is not finite in f32,
+    /// or would not be in `within`.
+    pub fn row(&self, (of, row): (usize, usize), within: DType, out: &mut [f32]) -> Result<()> {
+        let tensor = &self.tensors[of];
+        let bytes = self.k * tensor.dtype.size();
+        let bytes = &tensor.data[row * bytes..][..bytes];
+        match tensor.dtype {
             DType::BF16 => read::<2>(bytes, out, |b| bf16::from_le_bytes(b).to_f32()),
             DType::F16 => read::<2>(bytes, out, |b| f16::from_le_bytes(b).to_f32()),
             DType::F32 => read::<4>(bytes, out, f32::from_le_bytes),
@@ -58,11 +43,37 @@ impl<'a> Source<'a> {
         match out.iter().position(|&w| !round(within, w).is_finite()) {
             None => Ok(()),
             Some(column) => {
-                let given = format!("{} at row {row}, column {column} of {}", out[column], self.tensor.name);
+                let given = format!("{} at row {row}, column {column} of {}", out[column], tensor.name);
                 Err(Error::argument(self.op, "weight", format!("finite numbers in {within}"), given))
             }
         }
     }
+}
+
+fn check(op: &'static str, tensor: &HostTensor, k: usize, columns: usize) -> Result<()> {
+    let wrong = |expected: String| {
+        let given = format!("{} of type {} and shape {:?}", tensor.name, tensor.dtype, tensor.shape);
+        Error::argument(op, "weight", expected, given)
+    };
+    let &[n, width] = &tensor.shape[..] else { return Err(wrong("a matrix of floats".into())) };
+    if !tensor.dtype.is_float() {
+        return Err(wrong("a matrix of floats".into()));
+    }
+    if !n.is_multiple_of(ROW_MULTIPLE) {
+        return Err(wrong(format!("rows in a multiple of {ROW_MULTIPLE}")));
+    }
+    if width == 0 || !width.is_multiple_of(columns) {
+        return Err(wrong(format!("columns in a multiple of {columns}")));
+    }
+    if width != k {
+        return Err(wrong(format!("{k} columns, as the first part has")));
+    }
+    let bytes = n.checked_mul(k).and_then(|elements| elements.checked_mul(tensor.dtype.size()));
+    if bytes != Some(tensor.data.len()) {
+        let given = format!("{} bytes in {}", tensor.data.len(), tensor.name);
+        return Err(Error::argument(op, "weight", format!("[{n}, {k}] in {}", tensor.dtype), given));
+    }
+    Ok(())
 }
 
 /// Reads little-endian elements at any alignment.

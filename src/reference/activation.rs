@@ -9,6 +9,7 @@ use super::access::{
 use super::real::{Real, round};
 use crate::backend::{Activation, ActivationMut, QuantizeFp8};
 use crate::quant::fp8;
+use crate::quant::fp8_blocks::BLOCK;
 use crate::tensor::{DType, View, ViewMut};
 use crate::{Error, Result, par};
 
@@ -37,7 +38,7 @@ impl<'a> Source<'a> {
                 let [rows, _] = check_rank(op, arg, codes.shape())?;
                 check_shape(op, arg, codes.shape(), &[rows, width])?;
                 check_dtype(op, arg, codes.dtype, DType::F8E4M3)?;
-                let groups = check_scale(op, scale.dtype, scale.shape(), [rows, width])?;
+                let groups = check_scale(op, scale.dtype, scale.shape(), [rows, width], true)?;
                 let (codes, scale) = (Input::new(op, arg, codes)?, Input::new(op, "scale", scale)?);
                 Ok((Source::Fp8 { codes, scale, groups }, rows))
             }
@@ -52,6 +53,14 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Codes and scales of an fp8 activation with a scale for each [`BLOCK`] columns; `None` of others.
+    pub fn by_block(&self, width: usize) -> Option<(Input<'a>, Input<'a>)> {
+        match *self {
+            Source::Fp8 { codes, scale, groups } if groups == width.div_ceil(BLOCK) => Some((codes, scale)),
+            _ => None,
+        }
+    }
+
     /// Reads row `t`.
     pub fn load<A: Real>(&self, t: usize, to: &mut [A]) {
         match self {
@@ -60,7 +69,8 @@ impl<'a> Source<'a> {
                 codes.load([t], to);
                 let mut scales = vec![A::ZERO; *groups];
                 scale.load([t], &mut scales);
-                for (group, scale) in to.chunks_mut((to.len() / groups).max(1)).zip(scales) {
+                let columns = if *groups == 1 { to.len().max(1) } else { BLOCK };
+                for (group, scale) in to.chunks_mut(columns).zip(scales) {
                     for x in group {
                         *x = *x * scale;
                     }
@@ -110,7 +120,7 @@ impl<'a> Sink<'a> {
                 check_shape(op, arg, codes.shape(), &shape)?;
                 check_dtype(op, arg, codes.dtype, DType::F8E4M3)?;
                 check_native(op, "rounded_to", rounded_to)?;
-                check_scale(op, scale.dtype, scale.shape(), shape)?;
+                check_scale(op, scale.dtype, scale.shape(), shape, false)?;
                 let (codes, scale) = (RowsMut::new(op, arg, codes)?, RowsMut::new(op, "scale", scale)?);
                 Ok(Sink::Fp8 { codes, scale, rounded_to })
             }
@@ -167,18 +177,23 @@ fn check_native(op: &'static str, arg: &'static str, dtype: DType) -> Result<()>
     Err(Error::argument(op, arg, "floats of 16, 32 or 64 bits", dtype))
 }
 
-/// Checks the scales of an fp8 activation of `[rows, width]` and returns how many a row has.
-fn check_scale(op: &'static str, dtype: DType, shape: &[usize], [rows, width]: [usize; 2]) -> Result<usize> {
+/// Checks the scales of an fp8 activation of `[rows, width]` and returns how many a row has. The last group of what is
+/// quantised here is not `shorter` than the others.
+fn check_scale(
+    op: &'static str,
+    dtype: DType,
+    shape: &[usize],
+    [rows, width]: [usize; 2],
+    shorter: bool,
+) -> Result<usize> {
     check_dtype(op, "scale", dtype, DType::F32)?;
+    let whole = shorter || width.is_multiple_of(BLOCK);
     match *shape {
         [r, 1] if r == rows => Ok(1),
-        [r, groups] if r == rows && groups > 0 && groups * 128 == width => Ok(groups),
+        [r, groups] if r == rows && groups > 0 && whole && groups == width.div_ceil(BLOCK) => Ok(groups),
         _ => {
-            let per_group = if width.is_multiple_of(128) {
-                format!(" or [{rows}, {}]", width / 128)
-            } else {
-                String::new()
-            };
+            let per_group =
+                if whole { format!(" or [{rows}, {}]", width.div_ceil(BLOCK)) } else { String::new() };
             Err(Error::argument(op, "scale", format!("shape [{rows}, 1]{per_group}"), format!("{shape:?}")))
         }
     }

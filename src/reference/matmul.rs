@@ -3,12 +3,16 @@
 //! A few tokens are bound by reading the weights, so their rows are multiplied as they stream in. More tokens share a block
 //! of rows that is converted once. Either way an inner product is [`Real`]'s: batches do not change its bits.
 
+use std::ops::Range;
+
+use super::access::Input;
 use super::activation::{Sink, Source, silu};
 use super::real::{Element, Real};
 use super::simd::{InstructionSet, instruction_set, load, padded};
-use super::weight::{Int4Rows, Rows, RowsOf};
+use super::weight::{Fp8BlockRows, Int4Rows, Rows, RowsOf};
 use super::{CpuBuffer, CpuWeight};
 use crate::backend::{Epilogue, Matmul, RowOrder};
+use crate::quant::fp8_blocks::BLOCK;
 use crate::tensor::DType;
 use crate::{Error, Result, par};
 
@@ -47,9 +51,18 @@ pub(super) fn matmul<A: Real>(args: Matmul<'_, CpuBuffer, CpuWeight>) -> Result<
         Rows::Fp8 { scales, .. } => Some((x.by_row().ok_or_else(|| needs_fp8(OP))?, scales)),
         _ => None,
     };
+    let blocks = match &rows {
+        Rows::Fp8Blocks(rows) => Some((rows, x.by_block(k).ok_or_else(|| needs_fp8_blocks(OP, k))?)),
+        _ => None,
+    };
     for start in (0..tokens).step_by(BLOCK_TOKENS) {
         let tokens = start..tokens.min(start + BLOCK_TOKENS);
         let m = tokens.len();
+        if let Some((rows, x)) = &blocks {
+            let sums: Sums<A> = block_sums(rows, *x, tokens.clone(), n, k);
+            write(&mut out, weight, args.epilogue, tokens, |t, values| sums.read(t - start, values));
+            continue;
+        }
         let mut xs = vec![A::ZERO; m * padded(k)];
         let mut token_scales = vec![A::ONE; m];
         par::zip_chunks((&mut xs, padded(k)), (&mut token_scales, 1), |t, row, of_row| match &scaled {
@@ -66,6 +79,7 @@ pub(super) fn matmul<A: Real>(args: Matmul<'_, CpuBuffer, CpuWeight>) -> Result<
             Rows::F64(rows) => sums(rows, &xs, m, n, k),
             Rows::Int4(rows) => sums(rows, &xs, m, n, k),
             Rows::Fp8 { codes, .. } => sums(codes, &xs, m, n, k),
+            Rows::Fp8Blocks(_) => continue,
         };
         let read = |t: usize, values: &mut [A]| {
             let t = t - start;
@@ -75,27 +89,101 @@ pub(super) fn matmul<A: Real>(args: Matmul<'_, CpuBuffer, CpuWeight>) -> Result<
                     *value = *value * token_scales[t] * A::from_f32(row_scale);
                 }
             }
-            for (value, &bias) in values.iter_mut().zip(weight.bias()) {
-                *value += A::from_f64(bias);
-            }
         };
-        out.write(tokens, |t, values| match args.epilogue {
-            Epilogue::None => read(t, values),
-            Epilogue::SwiGlu => {
-                let mut both = vec![A::ZERO; n];
-                read(t, &mut both);
-                let (gate, up) = both.split_at(width);
-                for ((value, &gate), &up) in values.iter_mut().zip(gate).zip(up) {
-                    *value = silu(gate) * up;
-                }
-            }
-        });
+        write(&mut out, weight, args.epilogue, tokens, read);
     }
     Ok(())
 }
 
+/// Adds the bias to what `sums` reads of each token, and writes what the epilogue makes of it.
+fn write<A: Real>(
+    out: &mut Sink<'_>,
+    weight: &CpuWeight,
+    epilogue: Epilogue,
+    tokens: Range<usize>,
+    sums: impl Fn(usize, &mut [A]) + Sync + Send,
+) {
+    let read = |t: usize, values: &mut [A]| {
+        sums(t, values);
+        for (value, &bias) in values.iter_mut().zip(weight.bias()) {
+            *value += A::from_f64(bias);
+        }
+    };
+    out.write(tokens, |t, values| match epilogue {
+        Epilogue::None => read(t, values),
+        Epilogue::SwiGlu => {
+            let mut both = vec![A::ZERO; weight.rows()];
+            read(t, &mut both);
+            let (gate, up) = both.split_at(values.len());
+            for ((value, &gate), &up) in values.iter_mut().zip(gate).zip(up) {
+                *value = silu(gate) * up;
+            }
+        }
+    });
+}
+
 fn needs_fp8(op: &'static str) -> Error {
     Error::argument(op, "x", "an fp8 activation with one scale a token, for a weight in fp8", "another")
+}
+
+fn needs_fp8_blocks(op: &'static str, k: usize) -> Error {
+    let expected =
+        format!("an fp8 activation with {} scales a token, for a weight in blocks", k.div_ceil(BLOCK));
+    Error::argument(op, "x", expected, "another")
+}
+
+/// Sums of the products of codes over each block of columns, times both scales, added up.
+fn block_sums<A: Real>(
+    weight: &Fp8BlockRows<'_>,
+    (codes, scale): (Input<'_>, Input<'_>),
+    tokens: Range<usize>,
+    n: usize,
+    k: usize,
+) -> Sums<A> {
+    let (m, blocks) = (tokens.len(), k.div_ceil(BLOCK));
+    let (mut xs, mut scales) = (vec![A::ZERO; m * k], vec![A::ZERO; m * blocks]);
+    par::zip_chunks((&mut xs, k), (&mut scales, blocks), |t, row, of_row| {
+        codes.load([tokens.start + t], row);
+        scale.load([tokens.start + t], of_row);
+    });
+    let mut total = vec![A::ZERO; m * n];
+    for block in 0..blocks {
+        let columns = block * BLOCK..k.min((block + 1) * BLOCK);
+        let width = padded(columns.len());
+        let mut xs_of_block = vec![A::ZERO; m * width];
+        for (to, row) in xs_of_block.chunks_mut(width).zip(xs.chunks(k)) {
+            to[..columns.len()].copy_from_slice(&row[columns.clone()]);
+        }
+        let products = sums(&Columns { weight, columns: columns.clone() }, &xs_of_block, m, n, columns.len());
+        par::chunks(&mut total, n, |t, total| {
+            let mut of_block = vec![A::ZERO; n];
+            products.read(t, &mut of_block);
+            let token = scales[t * blocks + block];
+            for (row, (total, sum)) in total.iter_mut().zip(of_block).enumerate() {
+                *total += sum * (token * A::from_f32(weight.scales(row)[block]));
+            }
+        });
+    }
+    Sums { values: total, m, block: n.max(1) }
+}
+
+/// The codes of some columns.
+struct Columns<'a> {
+    weight: &'a Fp8BlockRows<'a>,
+    columns: Range<usize>,
+}
+
+impl Factors for Columns<'_> {
+    /// A few columns of each row: they are converted for a single token too.
+    type Stored = f32;
+
+    fn stored(&self) -> Option<&RowsOf<'_, f32>> {
+        None
+    }
+
+    fn load<A: Real>(&self, n: usize, to: &mut [A]) {
+        self.weight.load_codes(n, self.columns.clone(), to);
+    }
 }
 
 /// Rows of weights that are multiplied.

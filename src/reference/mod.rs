@@ -91,7 +91,7 @@ impl<A: Real> Backend for Cpu<A> {
         Ok(())
     }
 
-    fn reserve(&mut self, _dims: &ModelDims, _bounds: &StepBounds) -> Result<()> {
+    fn reserve(&mut self, _dims: &ModelDims, _cache: CacheFormat, _bounds: &StepBounds) -> Result<()> {
         // Operations take their scratch memory from the system's allocator.
         Ok(())
     }

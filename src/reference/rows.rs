@@ -27,6 +27,7 @@ pub(super) fn embed<A: Real>(args: Embed<'_, CpuBuffer, CpuWeight>) -> Result<()
             let scale = A::from_f32(scales[ids[t]]);
             values.iter_mut().for_each(|value| *value = *value * scale);
         }
+        Rows::Fp8Blocks(rows) => rows.load(ids[t], values),
     });
     Ok(())
 }

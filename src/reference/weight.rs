@@ -1,16 +1,19 @@
 //! Linear weights: left in the checkpoint's memory and element type, or quantised from there.
 
+use std::ops::Range;
+
 use half::{bf16, f16};
 
 use super::CpuBuffer;
 use super::access::Input;
 use super::real::{E4m3, Element, Real};
 use super::simd;
-use crate::Result;
 use crate::backend::{RowOrder, WeightFormat, WeightShape, WeightSource, check_bytes};
+use crate::quant::fp8_blocks::{BLOCK, Fp8Blocks};
 use crate::quant::fp8_rows::Fp8Rows;
 use crate::quant::int4::Int4;
 use crate::tensor::{DType, HostTensor, Tensor};
+use crate::{Error, Result};
 
 const OP: &str = "load_weight";
 
@@ -33,6 +36,7 @@ enum Parts {
     /// And the type that what they stand for is rounded to.
     Int4(Vec<Int4>, DType),
     Fp8(Vec<Fp8Rows>),
+    Fp8Blocks(Vec<Fp8Blocks>),
 }
 
 impl CpuWeight {
@@ -55,6 +59,49 @@ impl CpuWeight {
             }
         };
         Ok(CpuWeight { parts, k, rows, order: source.rows, bias: load_bias(source.biases)? })
+    }
+
+    /// A weight whose parts are e4m3 codes with a scale for each row. It takes fp8 activations with one scale a token.
+    ///
+    /// [`Error::Argument`](crate::Error::Argument) where parts and biases do not fit each other.
+    pub fn from_fp8_rows(parts: Vec<Fp8Rows>, biases: Vec<HostTensor>, rows: RowOrder) -> Result<Self> {
+        let shapes: Vec<_> = parts.iter().map(Fp8Rows::shape).collect();
+        CpuWeight::from_parts(Parts::Fp8(parts), &shapes, biases, rows)
+    }
+
+    /// A weight whose parts are e4m3 codes with a scale for each block of 128 x 128. It takes fp8 activations with a scale for
+    /// each 128 columns, the last of which may be fewer:
+    /// `y[m,n] = epilogue(sum_b xs[m,b] * ws[n/128,b] * sum_k xq[m,k] * wq[n,k] + bias[n])`, `k` the columns of `b`. Parts are
+    /// counted in blocks each by itself.
+    ///
+    /// [`Error::Argument`](crate::Error::Argument) where parts and biases do not fit each other.
+    pub fn from_fp8_blocks(parts: Vec<Fp8Blocks>, biases: Vec<HostTensor>, rows: RowOrder) -> Result<Self> {
+        let shapes: Vec<_> = parts.iter().map(Fp8Blocks::shape).collect();
+        CpuWeight::from_parts(Parts::Fp8Blocks(parts), &shapes, biases, rows)
+    }
+
+    fn from_parts(
+        parts: Parts,
+        shapes: &[[usize; 2]],
+        biases: Vec<HostTensor>,
+        order: RowOrder,
+    ) -> Result<Self> {
+        let wrong = |expected: &str| Error::argument(OP, "parts", expected, format!("shapes {shapes:?}"));
+        let &[first, k] = shapes.first().ok_or_else(|| wrong("at least one matrix"))?;
+        if shapes.iter().any(|shape| shape[1] != k) {
+            return Err(wrong("matrices of one width"));
+        }
+        if order == RowOrder::GateUp && !matches!(shapes, [_, [up, _]] if *up == first) {
+            return Err(wrong("gate and up of equal height"));
+        }
+        let heights = || shapes.iter().map(|shape| vec![shape[0]]);
+        let given = || biases.iter().map(|bias| bias.shape.clone());
+        if !biases.is_empty() && !given().eq(heights()) {
+            let given = format!("shapes {:?}", given().collect::<Vec<_>>());
+            return Err(Error::argument(OP, "biases", "one a part, as high, or none", given));
+        }
+        let rows = shapes.iter().map(|shape| shape[0]).sum();
+        Ok(CpuWeight { parts, k, rows, order, bias: load_bias(biases)? })
     }
 
     /// Columns: the width of its input.
@@ -92,6 +139,13 @@ impl CpuWeight {
                 },
                 scales: parts.iter().flat_map(Fp8Rows::scales).copied().collect(),
             },
+            Parts::Fp8Blocks(parts) => Rows::Fp8Blocks(Fp8BlockRows {
+                codes: RowsOf {
+                    parts: parts.iter().map(|part| bytemuck::cast_slice(part.codes())).collect(),
+                    k: self.k,
+                },
+                parts,
+            }),
         }
     }
 }
@@ -108,6 +162,40 @@ pub(crate) enum Rows<'a> {
         codes: RowsOf<'a, E4m3>,
         scales: Vec<f32>,
     },
+    Fp8Blocks(Fp8BlockRows<'a>),
+}
+
+/// Codes, and scales for blocks of rows and columns.
+pub(crate) struct Fp8BlockRows<'a> {
+    codes: RowsOf<'a, E4m3>,
+    parts: &'a [Fp8Blocks],
+}
+
+impl<'a> Fp8BlockRows<'a> {
+    /// The scales of row `n` of all parts, one for each [`BLOCK`] columns.
+    pub fn scales(&self, mut n: usize) -> &'a [f32] {
+        for part in self.parts {
+            let [height, _] = part.shape();
+            if n < height {
+                return part.row_scales(n);
+            }
+            n -= height;
+        }
+        &[]
+    }
+
+    /// Reads the codes of row `n` of all parts, those of `columns`.
+    pub fn load_codes<A: Real>(&self, n: usize, columns: Range<usize>, to: &mut [A]) {
+        simd::load(&self.codes.row(n)[columns], to);
+    }
+
+    /// Reads what row `n` stands for.
+    pub fn load<A: Real>(&self, n: usize, to: &mut [A]) {
+        self.codes.load(n, to);
+        for (values, &scale) in to.chunks_mut(BLOCK).zip(self.scales(n)) {
+            values.iter_mut().for_each(|value| *value = *value * A::from_f32(scale));
+        }
+    }
 }
 
 /// Rows of a weight, counted through its parts.

@@ -30,19 +30,20 @@ type Matmul = unsafe extern "C" fn(
     i32,
     i32,
     *const Tensor,
+    *const Tensor,
 ) -> i32;
 type Bytes = unsafe extern "C" fn(u64, *mut c_void, *const Attention, *mut u64) -> i32;
 type AttentionDecode = unsafe extern "C" fn(u64, *mut c_void, *const Attention, *const Tensor) -> i32;
 type AttentionPrefill = unsafe extern "C" fn(u64, *mut c_void, *const Attention) -> i32;
 
 /// The library, and a simulated GPU that it has opened.
-struct Opened {
+pub(super) struct Opened {
     library: Library,
-    device: u64,
+    pub device: u64,
 }
 
 impl Opened {
-    fn new() -> Self {
+    pub fn new() -> Self {
         // SAFETY: loading the library runs no code of its own.
         let library = unsafe { Library::new(library::path()) }.unwrap();
         let mut opened = Opened { library, device: 0 };
@@ -52,7 +53,7 @@ impl Opened {
 
     /// # Safety
     /// The function has this type: see `header.rs`.
-    unsafe fn function<T>(&self, name: &str) -> Symbol<'_, T> {
+    pub unsafe fn function<T>(&self, name: &str) -> Symbol<'_, T> {
         // SAFETY: the caller's promise.
         unsafe { self.library.get(name) }.unwrap()
     }
@@ -69,7 +70,7 @@ impl Opened {
         self.result(status).map(|()| device)
     }
 
-    fn result(&self, status: i32) -> Result<(), (i32, String)> {
+    pub fn result(&self, status: i32) -> Result<(), (i32, String)> {
         if status == 0 {
             return Ok(());
         }
@@ -86,7 +87,7 @@ impl Opened {
     }
 
     /// Memory of the device with these bytes in it.
-    fn allocate(&self, bytes: &[u8]) -> *mut c_void {
+    pub fn allocate(&self, bytes: &[u8]) -> *mut c_void {
         let mut address = null_mut();
         // SAFETY: the functions have these types; the memory is as long as the bytes.
         unsafe {
@@ -106,7 +107,7 @@ impl Opened {
         unsafe { self.function::<Copy>(name)(self.device, to, from, bytes as u64) }
     }
 
-    fn read(&self, from: *const c_void, bytes: usize) -> Vec<u8> {
+    pub fn read(&self, from: *const c_void, bytes: usize) -> Vec<u8> {
         let mut read = vec![0; bytes];
         // SAFETY: the host's memory is as long.
         let status = unsafe { self.copy("lk_read", read.as_mut_ptr().cast(), from, bytes) };
@@ -115,7 +116,7 @@ impl Opened {
     }
 }
 
-fn tensor(data: *mut c_void, dtype: i32, dims: &[usize]) -> Tensor {
+pub(super) fn tensor(data: *mut c_void, dtype: i32, dims: &[usize]) -> Tensor {
     let (mut shape, mut strides) = ([0; 4], [0; 4]);
     for i in 0..dims.len() {
         shape[i] = dims[i] as i64;
@@ -165,7 +166,7 @@ fn wrong_arguments_are_named() {
         x
     };
     for (wrong, text) in [
-        (x_with(&|x| x.dtype = 7), "rms_norm: x: expected a dtype of enum lk_dtype, got 7"),
+        (x_with(&|x| x.dtype = 8), "rms_norm: x: expected a dtype of enum lk_dtype, got 8"),
         (x_with(&|x| x.dtype = 2), "rms_norm: x: expected bf16 or f16, got f32"),
         (x_with(&|x| x.rank = 5), "rms_norm: x: expected a rank from 0 to 4, got 5"),
         (x_with(&|x| x.rank = -1), "rms_norm: x: expected a rank from 0 to 4, got -1"),
@@ -201,7 +202,7 @@ fn wrong_arguments_are_named() {
     // SAFETY: the functions have these types; what they are given is refused.
     unsafe {
         let matmul = c.function::<Matmul>("lk_matmul");
-        let status = matmul(c.device, null_mut(), &x, &x, null(), 2, 0, &x);
+        let status = matmul(c.device, null_mut(), &x, &x, null(), 2, 0, null(), &x);
         refused(status, "matmul: epilogue: expected one of enum lk_epilogue, got 2");
         let workspace = c.function::<Bytes>("lk_attention_decode_workspace");
         let (status, message) = c.result(workspace(c.device, null_mut(), null(), null_mut())).unwrap_err();
@@ -272,6 +273,8 @@ fn attention_is_that_of_ops() {
         max_q_len: 1,
         max_kv_len: 600,
         softmax_scale: 0.125,
+        k_scale: 1.0,
+        v_scale: 1.0,
         batch_invariant: 0,
     };
     let mut bytes = 0;
@@ -319,6 +322,8 @@ fn attention_is_that_of_ops() {
             v: read(&inputs[2], DType::BF16, &cache_dims),
             page_table: read(&inputs[3], DType::I32, &[2, MAX_PAGES]),
         },
+        k_scale: 1.0,
+        v_scale: 1.0,
         q_indptr: read(&inputs[4], DType::I32, &[3]),
         kv_len: read(&inputs[5], DType::I32, &[2]),
         sequences: 0..2,

@@ -6,7 +6,7 @@ use std::mem::offset_of;
 use llama_kernels::params::SampleRow;
 
 use super::library;
-use super::types::{Attention, Properties, Tensor};
+use super::types::{Attention, Int4Packed, Int4Weight, Properties, Tensor};
 use crate::common::TempDir;
 
 fn read(name: &str) -> String {
@@ -45,18 +45,23 @@ fn exported() -> BTreeMap<String, String> {
         ("*const Tensor", _) => "const lk_tensor *".into(),
         ("*const Attention", _) => "const lk_attention *".into(),
         ("*mut Properties", _) => "lk_properties *".into(),
+        ("*const Int4Packed", _) => "const lk_int4_packed *".into(),
+        ("*const Int4Weight", _) => "const lk_int4_weight *".into(),
         ("*const c_char", _) => "const char *".into(),
         ("*const c_void", _) => "const void *".into(),
         ("*mut c_void", _) => "void *".into(),
         ("*mut *mut c_void", _) => "void **".into(),
         ("*mut u64", _) => "uint64_t *".into(),
+        ("*mut u16", _) => "uint16_t *".into(),
+        ("*mut u8", _) => "uint8_t *".into(),
+        ("*mut i32", _) => "int32_t *".into(),
         ("u64", _) => "uint64_t ".into(),
         ("i32", _) => "int32_t ".into(),
         ("f32", _) => "float ".into(),
         other => panic!("{other:?} has no word in C here"),
     };
     let mut functions = BTreeMap::new();
-    for file in ["attention.rs", "device.rs", "error.rs", "ops.rs"] {
+    for file in ["attention.rs", "device.rs", "error.rs", "ops.rs", "products.rs"] {
         let source = read(file);
         for function in source.split("#[unsafe(no_mangle)]").skip(1) {
             let (_, function) = function.split_once("extern \"C\" fn ").unwrap();
@@ -120,9 +125,11 @@ fn structs_are_those_of_the_header() {
     }
     compare!(Tensor, "lk_tensor", data dtype rank shape strides);
     compare!(Attention, "lk_attention", q k v page_table kv_indptr q_indptr kv_len out lse error first_sequence
-        num_sequences max_q_len max_kv_len softmax_scale batch_invariant);
+        num_sequences max_q_len max_kv_len softmax_scale k_scale v_scale batch_invariant);
     compare!(Properties, "lk_properties", name simulated compute_capability_major compute_capability_minor num_sms
         memory_bytes l2_bytes memory_bytes_per_second kernels_cuda_major kernels_cuda_minor);
+    compare!(Int4Weight, "lk_int4_weight", n k group_size codes scales zeros dtype);
+    compare!(Int4Packed, "lk_int4_packed", n k codes scales integer_zeros);
     compare!(SampleRow, "lk_sample_row", temperature top_p min_p repetition_penalty top_k seen_row seed sequence
         position);
     program += "return 0;\n}\n";

@@ -173,19 +173,59 @@ fn weights_and_cache_are_held_as_asked() {
     );
 }
 
-/// Before anything is read: there are no kernels for it.
 #[cfg(feature = "sim")]
 #[test]
-fn what_no_kernel_reads_is_refused() {
-    let demo = [&DEMO[..3], &["--prompt", "x", "--device", "sim"]].concat();
-    for (option, value, what) in [
-        ("--weights", "int4", "weights in int4 on a GPU is not supported"),
-        ("--weights", "fp8", "weights in fp8 on a GPU is not supported"),
-        ("--kv-cache", "fp8", "an fp8 KV cache on a GPU is not supported"),
-    ] {
-        fails(&[&demo[..], &[option, value]].concat(), &[what, "no kernel for it yet"]);
+#[cfg_attr(not(kernels_built), ignore = "the CUDA kernels were not built: there is no nvcc")]
+fn the_simulated_gpu_holds_its_cache_as_asked() {
+    let out = TempDir::new();
+    let file = out.path().join("logits.safetensors");
+    let of = |cache| {
+        let arguments = ["logits", "--model", "assets/demo-model", "--tokens", "1,2,3,4", "--device", "sim"];
+        let output = run(&[&arguments[..], &["--kv-cache", cache, "--out", file.to_str().unwrap()]].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        std::fs::read(&file).unwrap()
+    };
+    let (native, fp8) = (of("native"), of("fp8"));
+    assert!(native != fp8 && native.len() == fp8.len());
+}
+
+#[cfg(feature = "sim")]
+#[test]
+fn formats_are_of_whole_passes() {
+    fails(&["bench", "matmul", "--weights", "int4"], &["--weights, --kv-cache: of decode and prefill"]);
+}
+
+/// The CPU's tokens, from the same codes and scales.
+#[test]
+#[cfg_attr(
+    not(all(kernels_built, feature = "sim")),
+    ignore = "there is no simulated GPU, or no kernels for it"
+)]
+fn quantised_models_run_on_the_kernels() {
+    let model = ["--model", "assets/demo-model", "--device", "sim", "--prompt", "Once there"];
+    for weights in ["int4", "fp8"] {
+        let more = ["--max-tokens", "3", "--weights", weights];
+        let output = run(&[&["compare"], &model[..], &more].concat());
+        let text = stdout(&output);
+        assert!(output.status.success(), "weights {weights}: {text}{}", stderr(&output));
+        assert!(text.contains("3 of 3 tokens are equal"), "weights {weights}: {text}");
     }
-    fails(&["bench", "decode", "--weights", "int4"], &["--weights int4", "no CUDA kernel"]);
+    let out = TempDir::new();
+    let wrong = [
+        "logits",
+        "--model",
+        "tests/golden/odd-vocab",
+        "--device",
+        "sim",
+        "--tokens",
+        "1",
+        "--weights",
+        "int4",
+    ];
+    fails(
+        &[&wrong[..], &["--out", out.path().join("logits.safetensors").to_str().unwrap()]].concat(),
+        &["model.layers.0.self_attn.q_proj.weight", "a multiple of 128"],
+    );
 }
 
 #[test]
@@ -262,6 +302,18 @@ fn info_shows_what_a_model_is_and_needs() {
         "lm_head         matmul: ",
     ] {
         assert!(text.contains(part), "{text} does not show {part:?}");
+    }
+    for (weights, parts) in [
+        ("int4", ["those of the layers in int4, the others in bf16", "q, k, v         matmul_int4: matmul_"]),
+        (
+            "fp8",
+            ["those of the layers in fp8, the others in bf16", "quantise        quantize_fp8: quantize_"],
+        ),
+    ] {
+        let text = stdout(&run(&["info", "--model", "assets/demo-model", "--weights", weights]));
+        for part in parts {
+            assert!(text.contains(part), "{text} does not show {part:?}");
+        }
     }
     let output = run(&["info"]);
     assert!(output.status.success(), "{}", stderr(&output));

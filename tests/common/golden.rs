@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use llama_kernels::backend::Backend;
+use llama_kernels::backend::{Backend, CacheFormat, WeightFormat};
 use llama_kernels::model::batch::{Logits, SequenceInput};
 use llama_kernels::model::checkpoint::Checkpoint;
 use llama_kernels::model::forward::{Model, ModelOptions};
@@ -67,8 +67,19 @@ pub fn logits<B: Backend>(
     tokens: &[u32],
     chunks: impl IntoIterator<Item = usize>,
 ) -> Vec<f64> {
+    logits_in(Default::default(), backend, checkpoint, tokens, chunks)
+}
+
+/// [`logits`] of a model that is held in these formats.
+pub fn logits_in<B: Backend>(
+    (weights, kv_cache): (WeightFormat, CacheFormat),
+    backend: B,
+    checkpoint: &Checkpoint,
+    tokens: &[u32],
+    chunks: impl IntoIterator<Item = usize>,
+) -> Vec<f64> {
     let n = tokens.len();
-    let options = ModelOptions { max_tokens: n, max_logits: n, ..ModelOptions::single(n) };
+    let options = ModelOptions { max_tokens: n, max_logits: n, weights, kv_cache, ..ModelOptions::single(n) };
     let mut model = Model::load(backend, checkpoint, &options, &mut |_| {}).unwrap();
     let sequence = model.add_sequence().unwrap();
     let (mut logits, mut rest) = (Vec::new(), tokens);

@@ -70,6 +70,11 @@ fn a_model_is_loaded_and_steps_are_replayed() {
     // Nothing computes: every token is the first.
     assert_eq!(tokens.trim_end(), "!".repeat(40));
     assert!(stderr.contains("; Stand-in GPU, ") && stderr.contains(" kernel launches"), "{stderr}");
+    for weights in ["int4", "fp8"] {
+        let (tokens, _) =
+            stand_in.succeeds(&[&model[..], &["--max-tokens", "6", "--weights", weights]].concat());
+        assert_eq!(tokens.trim_end(), "!".repeat(6), "weights {weights}");
+    }
 }
 
 /// Nothing computes: what is compared is wrong, and `check` must say so.

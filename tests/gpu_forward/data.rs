@@ -2,8 +2,8 @@
 
 use llama_kernels::Error;
 use llama_kernels::backend::{
-    Attention, Backend, Embed, GatherRows, Gpu, GpuOptions, ModelDims, PagedCache, PagedCacheMut,
-    RopeAppendKv, RowOrder, Sample, StepBounds, WeightFormat, WeightSource,
+    Attention, Backend, CacheFormat, Embed, GatherRows, Gpu, GpuOptions, ModelDims, PagedCache,
+    PagedCacheMut, RopeAppendKv, RowOrder, Sample, StepBounds, WeightFormat, WeightSource,
 };
 use llama_kernels::gpu::Buffer;
 use llama_kernels::params::SampleRow;
@@ -94,7 +94,7 @@ impl Cached {
             max_kv_len: PAGES * PAGE_SIZE,
             num_logits: 1,
         };
-        gpu.reserve(&DIMS, &bounds).unwrap();
+        gpu.reserve(&DIMS, CacheFormat::Native, &bounds).unwrap();
         let cache = [PAGES, PAGE_SIZE, 1, 64];
         let k = gpu.alloc(DType::BF16, &cache).unwrap();
         let v = gpu.alloc(DType::BF16, &cache).unwrap();

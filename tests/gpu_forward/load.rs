@@ -3,12 +3,13 @@
 use half::{bf16, f16};
 use llama_kernels::Error;
 use llama_kernels::backend::{
-    Activation, ActivationMut, AddRmsNorm, Backend, Epilogue, Gpu, Matmul, ModelDims, QuantizeFp8, RmsNorm,
-    RowOrder, WeightFormat, WeightSource,
+    Activation, ActivationMut, AddRmsNorm, Backend, Embed, Epilogue, Gpu, Matmul, ModelDims, QuantizeFp8,
+    RmsNorm, RowOrder, WeightFormat, WeightSource,
 };
 use llama_kernels::gpu::{Buffer, Stream};
 use llama_kernels::model::checkpoint::Checkpoint;
 use llama_kernels::model::forward::{Model, ModelOptions};
+use llama_kernels::quant::int4::GroupSize;
 use llama_kernels::reference::{Activations, Cpu};
 use llama_kernels::tensor::{Bytes, DType, HostTensor, Tensor};
 
@@ -24,6 +25,8 @@ const DIMS: ModelDims = ModelDims {
     head_dim: 64,
     vocab_size: 101,
 };
+
+const INT4: WeightFormat = WeightFormat::Int4 { group_size: GroupSize::Of32 };
 
 fn host(name: &str, shape: &[usize], values: impl Iterator<Item = f32>) -> HostTensor {
     let data: Vec<u8> = values.flat_map(|x| bf16::from_f32(x).to_le_bytes()).collect();
@@ -236,8 +239,12 @@ fn wrong_weights_are_named() {
         (source(&[8, 16], RowOrder::GateUp), "load_weight: parts: expected gate and up of equal height"),
         (source(&[], RowOrder::Concatenated), "load_weight: parts: expected at least one matrix"),
         (
-            WeightSource { format: WeightFormat::Fp8, ..source(&[16], RowOrder::Concatenated) },
-            "weights in fp8 on a GPU is not supported: there is no kernel for it yet",
+            WeightSource { format: WeightFormat::Fp8, ..source(&[12], RowOrder::Concatenated) },
+            "fp8: weight: expected rows in a multiple of 8, got w of type bf16 and shape [12, 16]",
+        ),
+        (
+            WeightSource { format: INT4, ..source(&[16], RowOrder::Concatenated) },
+            "int4: weight: expected columns in a multiple of 32, got w of type bf16 and shape [16, 16]",
         ),
     ] {
         let error = gpu.load_weight(source).unwrap_err().to_string();
@@ -271,18 +278,38 @@ fn what_has_no_kernel_is_named() {
         rows: RowOrder::Concatenated,
         format: WeightFormat::Native,
     };
-    let weight = gpu.load_weight(source).unwrap();
+    let x = gpu.alloc(DType::BF16, &[1, 64]).unwrap();
     let codes = gpu.alloc(DType::F8E4M3, &[1, 64]).unwrap();
     let scale = gpu.alloc(DType::F32, &[1, 1]).unwrap();
     let mut out = gpu.alloc(DType::BF16, &[1, 16]).unwrap();
-    let x = Activation::Fp8 { codes: codes.view(), scale: scale.view() };
-    let out = ActivationMut::Native(out.view_mut());
-    let error = gpu.matmul(Matmul { x, weight: &weight, epilogue: Epilogue::None, out }).unwrap_err();
-    assert!(matches!(error, Error::Unsupported { .. }));
-    assert_eq!(
-        error.to_string(),
-        "matmul with fp8 activations on a GPU is not supported: there is no kernel for it"
-    );
+    for (format, text) in [
+        (
+            WeightFormat::Native,
+            "matmul of a weight in 16 bits with fp8 activations on a GPU is not supported",
+        ),
+        (INT4, "matmul of a weight in int4 with fp8 activations on a GPU is not supported"),
+        (
+            WeightFormat::Fp8,
+            "matmul: x: expected an fp8 activation with one scale a token, for a weight in fp8",
+        ),
+    ] {
+        let weight = gpu.load_weight(WeightSource { format, ..source.clone() }).unwrap();
+        let (x, rest) = match format {
+            WeightFormat::Fp8 => (Activation::Native(x.view()), ", got bf16"),
+            _ => {
+                let x = Activation::Fp8 { codes: codes.view(), scale: scale.view() };
+                (x, ": there is no kernel for it")
+            }
+        };
+        let out = ActivationMut::Native(out.view_mut());
+        let error = gpu.matmul(Matmul { x, weight: &weight, epilogue: Epilogue::None, out }).unwrap_err();
+        assert_eq!(error.to_string(), format!("{text}{rest}"));
+    }
+    // A table's rows are copied as they are.
+    let table = gpu.load_weight(WeightSource { format: INT4, ..source }).unwrap();
+    let ids = gpu.alloc(DType::I32, &[1]).unwrap();
+    let error = gpu.embed(Embed { ids: ids.view(), table: &table, out: out.view_mut() }).unwrap_err();
+    assert_eq!(error.to_string(), "embed: table: expected a native weight, got one in int4");
 }
 
 /// Codes and scales of 3 rows by `quantize_fp8`, `rms_norm` and `add_rms_norm`, and the residual, on rows of which the norms

@@ -22,6 +22,8 @@ fn paged<'a>(device: &Device) -> Attention<'a> {
     Attention {
         q: read(device, 0x10_0000, BF16, &[20, 8, 64]),
         keys_values: keys_values(device, &[9, 16, 2, 64]),
+        k_scale: 1.0,
+        v_scale: 1.0,
         q_indptr: read(device, 0x41_0000, DType::I32, &[3]),
         kv_len: read(device, 0x42_0000, DType::I32, &[2]),
         sequences: 0..2,
@@ -39,6 +41,32 @@ fn keys_values<'a>(device: &Device, shape: &[usize]) -> KeysValues<'a> {
     let page_table = read(device, 0x40_0000, DType::I32, &[2, 5]);
     let (k, v) = (read(device, 0x20_0000, BF16, shape), read(device, 0x30_0000, BF16, shape));
     KeysValues::Paged { k, v, page_table }
+}
+
+#[test]
+fn wrong_scales_of_the_cache_are_named() {
+    let device = device::chosen();
+    let stream = device.new_stream().unwrap();
+    let refuses = |args: Attention<'_>, text: &str| refused(ops::attention_prefill(&stream, &args), text);
+    refuses(Attention { k_scale: 2.0, ..paged(&device) }, "k_scale: expected 1 for a cache in bf16, got 2");
+    refuses(Attention { v_scale: 0.0, ..paged(&device) }, "v_scale: expected 1 for a cache in bf16, got 0");
+    let fp8 = || {
+        let codes = |address| read(&device, address, DType::F8E4M3, &[9, 16, 2, 64]);
+        let page_table = read(&device, 0x40_0000, DType::I32, &[2, 5]);
+        let keys_values = KeysValues::Paged { k: codes(0x20_0000), v: codes(0x30_0000), page_table };
+        Attention { keys_values, ..paged(&device) }
+    };
+    for (scale, given) in [(0.0, "0"), (-1.0, "-1"), (f32::NAN, "NaN"), (f32::INFINITY, "inf")] {
+        let text = |arg: &str| format!("{arg}: expected a finite scale above 0, got {given}");
+        refuses(Attention { k_scale: scale, ..fp8() }, &text("k_scale"));
+        refuses(Attention { v_scale: scale, ..fp8() }, &text("v_scale"));
+    }
+    let k_scale = 2.0_f32.powi(126);
+    refuses(
+        Attention { softmax_scale: 8.0, k_scale, ..fp8() },
+        "k_scale: expected a product with softmax_scale that is finite and above 0, got \
+         85070590000000000000000000000000000000 with a softmax_scale of 8",
+    );
 }
 
 #[test]
@@ -82,12 +110,24 @@ fn wrong_tensors_are_named() {
         Attention { keys_values: KeysValues::Paged { k, v, page_table }, ..paged() }
     };
     refuses(v(DType::F16, &[9, 16, 2, 64]), "v: expected bf16, got f16");
+    refuses(v(DType::F8E4M3, &[9, 16, 2, 64]), "v: expected bf16, got f8_e4m3");
     refuses(v(BF16, &[8, 16, 2, 64]), "v: expected shape [9, 16, 2, 64], got [8, 16, 2, 64]");
     let KeysValues::Paged { v, page_table, .. } = paged().keys_values else { unreachable!() };
+    let fp8 = |address| read(&device, address, DType::F8E4M3, &[9, 16, 2, 64]);
     let far = strided(&device, 0x20_0000, BF16, &[9, 16, 2, 64], &[1 << 35, 128, 64, 1]);
     refuses(
         Attention { keys_values: KeysValues::Paged { k: far, v, page_table }, ..paged() },
         "k: expected strides below 34359738368 elements, got 34359738368",
+    );
+    refuses(
+        Attention { keys_values: KeysValues::Paged { k: fp8(0x20_0000), v, page_table }, ..paged() },
+        "v: expected f8_e4m3, got bf16",
+    );
+    // A head of 64 codes and half a vector.
+    let apart = strided(&device, 0x20_0000, DType::F8E4M3, &[9, 16, 2, 64], &[2560, 160, 72, 1]);
+    refuses(
+        Attention { keys_values: KeysValues::Paged { k: apart, v: fp8(0x30_0000), page_table }, ..paged() },
+        "k: expected strides that are multiples of 16 elements, got 72",
     );
     let page_table = read(&device, 0x40_0000, DType::I32, &[3, 5]);
     refuses(
@@ -236,6 +276,8 @@ impl Problem {
                 v: cache(&self.v),
                 page_table: read(device, table, DType::I32, &[sequences.len(), MAX_PAGES]),
             },
+            k_scale: 1.0,
+            v_scale: 1.0,
             q_indptr: read(device, q_indptr.address(), DType::I32, &[indptr.len()]),
             kv_len: read(device, kv_len.address(), DType::I32, &[sequences.len()]),
             sequences: 0..sequences.len(),

@@ -28,6 +28,8 @@ fn attention<'a>(device: &Device) -> Attention<'a> {
             v: read(device, 0x30_0000, BF16, &[60, PAGE, KV_HEADS, HEAD_DIM]),
             page_table: read(device, 0x40_0000, DType::I32, &[3, 20]),
         },
+        k_scale: 1.0,
+        v_scale: 1.0,
         q_indptr: read(device, 0x41_0000, DType::I32, &[4]),
         kv_len: read(device, 0x42_0000, DType::I32, &[3]),
         sequences: 0..3,
@@ -216,6 +218,7 @@ impl Problem {
         let (group, num_kv_heads) = (self.group, KV_HEADS);
         AttentionShape {
             dtype: BF16,
+            cache_dtype: BF16,
             head_dim: HEAD_DIM,
             group,
             num_kv_heads,
@@ -269,6 +272,8 @@ impl Problem {
                 v: cache(&self.v),
                 page_table: read(device, table, DType::I32, &[sequences.len(), self.max_pages]),
             },
+            k_scale: 1.0,
+            v_scale: 1.0,
             q_indptr: read(device, q_indptr.address(), DType::I32, &[indptr.len()]),
             kv_len: read(device, kv_len.address(), DType::I32, &[sequences.len()]),
             sequences: 0..sequences.len(),
@@ -358,6 +363,7 @@ fn keys_are_read_once() {
             num_kv_heads: KV_HEADS,
             group,
             head_dim: HEAD_DIM,
+            cache_bytes: 2,
             lse: true,
         };
         let sum = |of: fn(&Counters) -> u64| reports.iter().map(|report| of(&report.counters)).sum::<u64>();

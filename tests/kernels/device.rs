@@ -60,7 +60,7 @@ fn memory_is_written_filled_copied_and_read() {
 fn a_kernel_takes_its_own_struct_alone() {
     let device = chosen();
     let stream = device.new_stream().unwrap();
-    let plan = plan::rms_norm(DType::BF16, 1, 64).unwrap().unwrap();
+    let plan = plan::rms_norm(DType::BF16, 1, 64, false).unwrap().unwrap();
     // SAFETY: the launch is refused.
     let error = unsafe { stream.launch(&plan.launch, &EmbedParams::default()) }.unwrap_err().to_string();
     assert_eq!(error, "launch: params: expected RmsNormParams for rms_norm_bf16, got EmbedParams");

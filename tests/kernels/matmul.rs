@@ -24,6 +24,7 @@ fn product<'a>(device: &Device) -> Matmul<'a> {
         bias: Some(read(device, BIAS, BF16, &[32], &[1])),
         epilogue: Epilogue::None,
         batch_invariant: false,
+        workspace: None,
         out: write(device, OUT, BF16, &[3, 32], &[32, 1]),
     }
 }
@@ -183,6 +184,7 @@ impl Buffers {
             bias: if bias { Some(view(&self.bias, &[n], 0)?) } else { None },
             epilogue,
             batch_invariant,
+            workspace: None,
             out: TensorMut::new(ViewMut { buffer: &mut self.out, dtype, layout })?,
         };
         ops::matmul(stream, &args)

@@ -19,10 +19,16 @@ mod fp8;
 mod graphs;
 #[cfg(feature = "kernels")]
 mod images;
+#[cfg(feature = "sim")]
+mod int4;
 #[cfg(feature = "kernels")]
 mod listing;
 #[cfg(feature = "sim")]
 mod matmul;
+#[cfg(feature = "sim")]
+mod matmul_fp8;
+#[cfg(feature = "sim")]
+mod matmul_int4;
 #[cfg(feature = "sim")]
 mod operands;
 #[cfg(all(feature = "sim", feature = "cli"))]

@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use llama_kernels::check::{self, Options, Outcome};
 use llama_kernels::device::DeviceChoice;
 use llama_kernels::gpu::{Device, Stream, TensorMut, TensorRef};
-use llama_kernels::ops::{self, AddRmsNorm, AddRmsNormFp8, Embed, Fp8Mut, QuantizeFp8, RmsNorm, SiluAndMul};
+use llama_kernels::ops::{
+    self, AddRmsNorm, AddRmsNormFp8, Embed, Fp8Mut, PermuteColumns, QuantizeFp8, RmsNorm, SiluAndMul,
+};
 use llama_kernels::plan::Kernel;
 use llama_kernels::tensor::{DType, Layout, Tensor, View};
 
@@ -102,7 +104,10 @@ operations! {
     silu_and_mul_is_the_reference: "silu_and_mul",
     rope_append_kv_is_the_reference: "rope_append_kv",
     gather_rows_is_the_reference: "gather_rows",
+    permute_columns_is_the_permutation: "permute_columns",
     matmul_is_the_reference: "matmul",
+    matmul_int4_is_the_reference: "matmul_int4",
+    matmul_fp8_is_the_reference: "matmul_fp8",
     sample_is_the_reference: "sample",
     attention_prefill_is_the_reference: "attention_prefill",
     attention_decode_is_the_reference: "attention_decode",
@@ -123,7 +128,9 @@ fn norm<'a>(device: &Device) -> RmsNorm<'a> {
         x: read(device, X, BF16, &[3, 64], &[64, 1]),
         weight: read(device, WEIGHT, BF16, &[64], &[1]),
         eps: 1e-5,
+        columns: None,
         out: write(device, OUT, BF16, &[3, 64], &[64, 1]),
+        error: None,
     }
 }
 
@@ -184,6 +191,36 @@ fn wrong_arguments_of_a_norm_are_named() {
         let text = format!("rms_norm: eps: expected a finite number that is not negative, got {eps}");
         refuses(RmsNorm { eps, ..norm() }, &text);
     }
+    const COLUMNS: u64 = RESIDUAL;
+    let permuted = |address, dtype, width: usize| RmsNorm {
+        columns: Some(read(&device, address, dtype, &[width], &[1])),
+        ..norm()
+    };
+    for (args, text) in [
+        (permuted(COLUMNS, DType::I64, 64), "columns: expected i32, got i64"),
+        (permuted(COLUMNS, DType::I32, 32), "columns: expected shape [64], got [32]"),
+        (
+            permuted(COLUMNS + 4, DType::I32, 64),
+            "columns: expected an address that is a multiple of 16 bytes, got 0x40004",
+        ),
+        (
+            permuted(OUT + 0x100, DType::I32, 64),
+            "out: expected memory apart from columns, got 0x30000 and 0x30100",
+        ),
+        (
+            RmsNorm {
+                error: Some(write(&device, COLUMNS + 252, DType::U32, &[1], &[1])),
+                ..permuted(COLUMNS, DType::I32, 64)
+            },
+            "error: expected memory apart from columns, got 0x400fc and 0x40000",
+        ),
+        (
+            RmsNorm { error: Some(write(&device, COLUMNS, DType::U32, &[2], &[1])), ..norm() },
+            "error: expected shape [1], got [2]",
+        ),
+    ] {
+        refuses(args, &format!("rms_norm: {text}"));
+    }
     let wide = |address| read(&device, address, BF16, &[1, 12], &[12, 1]);
     refuses(
         RmsNorm {
@@ -191,6 +228,7 @@ fn wrong_arguments_of_a_norm_are_named() {
             weight: read(&device, WEIGHT, BF16, &[12], &[1]),
             out: write(&device, OUT, BF16, &[1, 12], &[12, 1]),
             eps: 0.0,
+            ..norm()
         },
         "rms_norm: hidden: expected a multiple of 8, at most 32768, got 12",
     );
@@ -202,12 +240,15 @@ fn a_residual_stands_apart() {
     let device = device::chosen();
     let stream = device.new_stream().unwrap();
     for (address, other) in [(X, "x"), (WEIGHT, "weight"), (OUT, "out")] {
-        let RmsNorm { x, weight, eps, out } = norm(&device);
+        let RmsNorm { x, weight, eps, columns, out, error } = norm(&device);
         let residual = write(&device, address, BF16, &[3, 64], &[64, 1]);
         let text = format!(
             "add_rms_norm: residual: expected memory apart from {other}, got {address:#x} and {address:#x}"
         );
-        refused(ops::add_rms_norm(&stream, &AddRmsNorm { x, residual, weight, eps, out }), &text);
+        refused(
+            ops::add_rms_norm(&stream, &AddRmsNorm { x, residual, weight, eps, columns, out, error }),
+            &text,
+        );
     }
     for (address, other) in [(OUT, "codes"), (RESIDUAL, "scale")] {
         let RmsNorm { x, weight, eps, .. } = norm(&device);
@@ -219,9 +260,9 @@ fn a_residual_stands_apart() {
         );
         refused(ops::add_rms_norm_fp8(&stream, &AddRmsNormFp8 { x, residual, weight, eps, out }), &text);
     }
-    let RmsNorm { x, weight, eps, out } = norm(&device);
+    let RmsNorm { x, weight, eps, columns, out, error } = norm(&device);
     let residual = write(&device, RESIDUAL, DType::F16, &[3, 64], &[64, 1]);
-    let result = ops::add_rms_norm(&stream, &AddRmsNorm { x, residual, weight, eps, out });
+    let result = ops::add_rms_norm(&stream, &AddRmsNorm { x, residual, weight, eps, columns, out, error });
     refused(result, "add_rms_norm: residual: expected bf16, got f16");
     assert_eq!(device.launches(), 0);
 }
@@ -329,6 +370,23 @@ fn wrong_arguments_of_the_others_are_named() {
         "embed: error: expected shape [1], got [2]",
     );
 
+    let permute = |out: u64, dtype| PermuteColumns {
+        x: read(&device, X, BF16, &[3, 64], &[64, 1]),
+        columns: read(&device, WEIGHT, DType::I32, &[64], &[1]),
+        out: write(&device, out, dtype, &[3, 64], &[64, 1]),
+        error: None,
+    };
+    let refuses = |args: PermuteColumns<'_>, text: &str| refused(ops::permute_columns(&stream, &args), text);
+    refuses(permute(OUT, DType::F16), "permute_columns: out: expected bf16, got f16");
+    refuses(
+        permute(X + 128, BF16),
+        "permute_columns: out: expected memory apart from x, got 0x10080 and 0x10000",
+    );
+    refuses(
+        permute(WEIGHT, BF16),
+        "permute_columns: out: expected memory apart from columns, got 0x20000 and 0x20000",
+    );
+
     let silu = |width: usize, out: u64| SiluAndMul {
         gate_up: read(&device, X, BF16, &[3, width], &[128, 1]),
         out: write(&device, out, BF16, &[3, 64], &[64, 1]),
@@ -395,7 +453,9 @@ fn normed(stream: &Stream, tokens: usize, hidden: usize, rows: &[u8]) -> Vec<u8>
         x: TensorRef::new(x.view()).unwrap(),
         weight: TensorRef::new(weight.view()).unwrap(),
         eps: 1e-5,
+        columns: None,
         out: TensorMut::new(out.view_mut()).unwrap(),
+        error: None,
     };
     ops::rms_norm(stream, &args).unwrap();
     let mut bytes = vec![0; rows.len()];

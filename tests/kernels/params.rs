@@ -20,5 +20,5 @@ fn a_struct_is_the_bytes_that_the_header_describes() {
     assert_eq!(bytemuck::pod_read_unaligned::<SampleRow>(bytes), row);
 
     let params = RmsNormParams { eps: 1e-5, ..Default::default() };
-    assert_eq!(bytemuck::bytes_of(&params)[48..52], 1e-5f32.to_le_bytes());
+    assert_eq!(bytemuck::bytes_of(&params)[64..68], 1e-5f32.to_le_bytes());
 }

@@ -30,6 +30,8 @@ fn rope<'a>(device: &Device) -> RopeAppendKv<'a> {
         q_out: write(device, Q_OUT, BF16, &[3, 4, 32], &[128, 32, 1]),
         k_cache: cache(K_CACHE),
         v_cache: cache(V_CACHE),
+        k_scale: 1.0,
+        v_scale: 1.0,
         error: Some(write(device, ERROR, DType::U32, &[1], &[1])),
     }
 }
@@ -119,6 +121,19 @@ fn wrong_tensors_of_rope_append_kv_are_named() {
         RopeAppendKv { v_cache: write(V_CACHE, BF16, &[5, 8, 2, 32], &[512, 60, 32, 1]), ..rope() },
         "v_cache: expected strides that are multiples of 8 elements, got 60",
     );
+    let codes = |address| write(address, DType::F8E4M3, &[5, 8, 2, 32], &[512, 64, 32, 1]);
+    refuses(
+        RopeAppendKv { k_cache: write(K_CACHE, DType::F16, &[5, 8, 2, 32], &[512, 64, 32, 1]), ..rope() },
+        "k_cache: expected bf16 or f8_e4m3, got f16",
+    );
+    refuses(RopeAppendKv { k_cache: codes(K_CACHE), ..rope() }, "v_cache: expected f8_e4m3, got bf16");
+    refuses(RopeAppendKv { v_scale: 0.5, ..rope() }, "v_scale: expected 1 for a cache in bf16, got 0.5");
+    let fp8 = || RopeAppendKv { k_cache: codes(K_CACHE), v_cache: codes(V_CACHE), ..rope() };
+    for (scale, given) in [(0.0, "0"), (-2.0, "-2"), (f32::NAN, "NaN"), (f32::INFINITY, "inf")] {
+        let text = |arg: &str| format!("{arg}: expected a finite scale above 0, got {given}");
+        refuses(RopeAppendKv { k_scale: scale, ..fp8() }, &text("k_scale"));
+        refuses(RopeAppendKv { v_scale: scale, ..fp8() }, &text("v_scale"));
+    }
     refuses(
         RopeAppendKv { error: Some(write(ERROR, DType::I32, &[1], &[1])), ..rope() },
         "error: expected u32, got i32",

@@ -11,8 +11,8 @@ use std::path::Path;
 
 use llama_kernels::bench::{
     self, AddRmsNorm, AddRmsNormFp8, Attention, AttentionCombine, AttentionPath, CeilingCopy, CeilingEmpty,
-    CeilingMma, CeilingRead, Choice, Embed, GatherRows, Matmul, MatmulPath, Memory, QuantizeFp8, RmsNorm,
-    RmsNormFp8, RopeAppendKv, Sample, SiluAndMul, Work,
+    CeilingMma, CeilingRead, Choice, Embed, GatherRows, Matmul, MatmulPath, Memory, PermuteColumns,
+    QuantizeFp8, RmsNorm, RmsNormFp8, RopeAppendKv, Sample, SiluAndMul, Work,
 };
 use llama_kernels::device::DeviceChoice;
 use llama_kernels::gpu::Device;
@@ -22,7 +22,7 @@ use llama_kernels::params::{
     ATTENTION_DECODE_FEW_ROWS, ATTENTION_DECODE_KEYS, ATTENTION_DECODE_MANY_ROWS, ATTENTION_PREFILL_KEYS,
     ATTENTION_PREFILL_KEYS_HD64, ATTENTION_PREFILL_ROWS, MATMUL_STREAM_M16_TOKENS,
 };
-use llama_kernels::plan::{MatmulShape, Plan};
+use llama_kernels::plan::{Fp8Scales, MatmulShape, Operands, Plan};
 use llama_kernels::tensor::DType;
 
 /// By how much bytes may differ from what they should be.
@@ -83,6 +83,12 @@ impl Case {
     }
 }
 
+const PERMUTATION_EXCUSES: &[Excuse] = &[Excuse {
+    line: "ld_shared_u16(smem_row + 2 * column)",
+    per_request: 4,
+    reason: "a random permutation has three or four of 32 elements in one bank",
+}];
+
 const SAMPLE_EXCUSES: &[Excuse] = &[
     Excuse {
         line: "atomicAdd(&shared.counts[bin], 1u)",
@@ -106,8 +112,16 @@ fn cases() -> Vec<Case> {
         // Rows of one warp need none; wider ones exchange their sums once.
         let barriers = u64::from(hidden > 1024);
         cases.push(Case::new(dtype, Embed { tokens, hidden, vocab_size: 64 }));
-        cases.push(Case::new(dtype, RmsNorm { tokens, hidden }).barriers(barriers));
-        cases.push(Case::new(dtype, AddRmsNorm { tokens, hidden }).barriers(barriers));
+        for permuted in [false, true] {
+            // And wait for each other's elements once, a single warp too.
+            let barriers = barriers + u64::from(permuted);
+            let excuses = if permuted { PERMUTATION_EXCUSES } else { &[] };
+            let counted = |case: Case| Case { excuses, ..case.barriers(barriers) };
+            cases.push(counted(Case::new(dtype, RmsNorm { tokens, hidden, permuted })));
+            cases.push(counted(Case::new(dtype, AddRmsNorm { tokens, hidden, permuted })));
+        }
+        let case = Case::new(dtype, PermuteColumns { tokens, width: hidden }).barriers(1);
+        cases.push(Case { excuses: PERMUTATION_EXCUSES, ..case });
         // A scale a token is the maximum of all warps; the columns of a group lie in one.
         let quantize = |groups| QuantizeFp8 { tokens, width: hidden, groups };
         cases.push(Case::new(dtype, quantize(1)).barriers(barriers));
@@ -124,33 +138,40 @@ fn cases() -> Vec<Case> {
     for (dtype, tokens, num_q_heads, num_kv_heads, head_dim) in
         [(BF16, 1, 32, 8, 128), (F16, 40, 32, 8, 128), (BF16, 3, 64, 8, 128), (BF16, 32, 32, 8, 64)]
     {
-        let rope = RopeAppendKv { tokens, num_q_heads, num_kv_heads, head_dim, num_positions: 64 };
-        cases.push(Case::new(dtype, rope));
+        for fp8_cache in [false, true] {
+            let num_positions = 64;
+            let rope = RopeAppendKv { tokens, num_q_heads, num_kv_heads, head_dim, num_positions, fp8_cache };
+            cases.push(Case::new(dtype, rope));
+        }
     }
     let product = |m, n, k| MatmulShape { m, n, k, ..MatmulShape::default() };
-    let limits = Device::open(DeviceChoice::SIM).unwrap().properties().limits();
-    for tile in bench::matmul_tiles(BF16, &product(1, 16, 16), &limits).unwrap() {
-        let [m, n, k] = tile.map(|size| size as usize);
-        let streams = m <= MATMUL_STREAM_M16_TOKENS as usize;
-        // Two tiles in each direction, where they are not for few tokens.
-        let rows = if streams { m } else { 2 * m };
-        let shape = product(rows, 2 * n, 1024);
-        // One a stage of the pipeline, one before its first, two where warps add up.
-        let barriers = if streams { 1 } else { shape.k / k + 3 };
-        let case = Case::matmul(BF16, shape, MatmulPath::Tile(tile), rows);
-        cases.push(case.barriers(barriers as u64));
+    let codes = |group, zeros| Operands::Int4 { group, zeros };
+    let fp8 = |scales| Operands::Fp8 { x: scales, weight: scales, fast_accumulation: false };
+    for operands in [
+        Operands::Native,
+        codes(128, false),
+        codes(32, true),
+        codes(1024, true),
+        fp8(Fp8Scales::Row),
+        fp8(Fp8Scales::Block),
+    ] {
+        cases.extend(products(operands));
     }
     // A decoded token, where the tokens of the tile are padding; and what follows the sum.
     let gate_up = MatmulShape { epilogue: Epilogue::SwiGlu, ..product(64, 1024, 512) };
     let lm_head = MatmulShape { out_f32: true, bias: true, ..product(1, 1024, 1024) };
     for (dtype, shape, padded, barriers) in
-        [(BF16, product(1, 1024, 1024), 8, 1), (F16, lm_head, 8, 1), (BF16, gate_up, 64, 512 / 64 + 2)]
+        [(BF16, product(1, 1024, 1024), 8, 5), (F16, lm_head, 8, 5), (BF16, gate_up, 64, 512 / 64 + 2)]
     {
         cases.push(Case::matmul(dtype, shape, MatmulPath::Planned, padded).barriers(barriers));
     }
+    // Codes of the next product: 64 columns a stage; one barrier before the first, two to quantise.
+    let quantized = MatmulShape { operands: fp8(Fp8Scales::Block), quantized: true, ..gate_up };
+    cases.push(Case::matmul(BF16, quantized, MatmulPath::Planned, 64).barriers(512 / 64 + 3));
     let attention = |path, batch, q_len, kv_len, [num_q_heads, num_kv_heads, head_dim]: [usize; 3]| {
-        Attention { path, batch, q_len, kv_len, num_q_heads, num_kv_heads, head_dim }
+        Attention { path, batch, q_len, kv_len, num_q_heads, num_kv_heads, head_dim, fp8_cache: false }
     };
+    let fp8_cache = |work: Attention| Attention { fp8_cache: true, ..work };
     for (dtype, work) in [
         (BF16, attention(AttentionPath::Prefill, 1, 512, 512, [4, 1, 128])),
         (BF16, attention(AttentionPath::Prefill, 2, 256, 1024, [4, 1, 64])),
@@ -159,6 +180,12 @@ fn cases() -> Vec<Case> {
         (BF16, attention(AttentionPath::Decode, 64, 1, 256, [8, 2, 64])),
         (BF16, attention(AttentionPath::Decode, 2, 8, 512, [8, 1, 128])),
         (F16, attention(AttentionPath::DecodeInvariant, 1, 1, 1024, [8, 2, 128])),
+        (BF16, fp8_cache(attention(AttentionPath::Prefill, 1, 256, 512, [4, 1, 128]))),
+        (F16, fp8_cache(attention(AttentionPath::Prefill, 1, 128, 1024, [2, 1, 64]))),
+        (BF16, fp8_cache(attention(AttentionPath::Decode, 1, 1, 1024, [8, 2, 128]))),
+        (F16, fp8_cache(attention(AttentionPath::Decode, 64, 1, 512, [8, 2, 64]))),
+        (BF16, fp8_cache(attention(AttentionPath::Decode, 2, 8, 512, [8, 1, 128]))),
+        (F16, fp8_cache(attention(AttentionPath::Decode, 2, 8, 512, [8, 1, 64]))),
     ] {
         let (tile_flops, barriers) = attention_tiles(&work);
         let case = Case::new(dtype, work);
@@ -190,9 +217,27 @@ fn cases() -> Vec<Case> {
     cases
 }
 
+/// Every tile of the products with these operands, two in each direction where they are not for few tokens.
+fn products(operands: Operands) -> Vec<Case> {
+    let product = |m, n, k| MatmulShape { m, n, k, operands, ..MatmulShape::default() };
+    let limits = Device::open(DeviceChoice::SIM).unwrap().properties().limits();
+    let tiles = bench::matmul_tiles(DType::BF16, &product(1, 16, 1024), &limits).unwrap();
+    let cases = tiles.into_iter().map(|tile| {
+        let [m, n, k] = tile.map(|size| size as usize);
+        let streams = m <= MATMUL_STREAM_M16_TOKENS as usize;
+        let rows = if streams { m } else { 2 * m };
+        let shape = product(rows, 2 * n, 1024);
+        // One a stage of the pipeline, one before its first, two where warps add up. Of a stream one of a warp alone for
+        // each unit, of which there are up to four for a warp, and five where they add up.
+        let barriers = if streams { shape.k / k / 4 + 5 } else { shape.k / k + 3 };
+        Case::matmul(DType::BF16, shape, MatmulPath::Tile(tile), rows).barriers(barriers as u64)
+    });
+    cases.collect()
+}
+
 /// What the tiles of an attention come to: their rows, and whole tiles of the keys that their last row sees.
 fn attention_tiles(work: &Attention) -> (u64, Barriers) {
-    let Attention { path, batch, q_len, kv_len, num_q_heads, num_kv_heads, head_dim } = *work;
+    let Attention { path, batch, q_len, kv_len, num_q_heads, num_kv_heads, head_dim, .. } = *work;
     let group = num_q_heads / num_kv_heads;
     let few = path == AttentionPath::DecodeInvariant || q_len * group <= ATTENTION_DECODE_FEW_ROWS as usize;
     let (rows, keys) = match path {
@@ -397,7 +442,7 @@ mod faults {
     fn are_found() {
         let device = Device::open(DeviceChoice::SIM).unwrap();
         let mut memory = Memory::new(&device).unwrap();
-        let norm = RmsNorm { tokens: 1, hidden: 4096 };
+        let norm = RmsNorm { tokens: 1, hidden: 4096, permuted: false };
         // The barrier of the reduction, the bytes, and tensor cores that a norm has no use for.
         let case = Case { tile_flops: 1 << 30, ..Case::new(DType::BF16, Lying(norm)) };
         let faults = count(&case, &device, &mut memory).faults;

@@ -4,6 +4,7 @@ use llama_kernels::backend::{
     Activation, ActivationMut, Backend, Embed, Epilogue, Matmul, QuantizeFp8, RowOrder, WeightFormat,
     WeightSource,
 };
+use llama_kernels::quant::fp8_blocks::Fp8Blocks;
 use llama_kernels::quant::fp8_rows::Fp8Rows;
 use llama_kernels::quant::int4::{GroupSize, Int4};
 use llama_kernels::reference::{CpuBuffer, CpuWeight, Real};
@@ -238,4 +239,96 @@ fn weights_that_a_format_cannot_hold_are_named() {
         load([8, 24], WeightFormat::Fp8),
         &format!("fp8: weight: expected columns in a multiple of 16, {}", given([8, 24])),
     );
+}
+
+/// The last block of columns is short, and the blocks of gate and of up are counted apart.
+#[test]
+fn fp8_blocks_meet_the_formula_in_f64() {
+    let mut rng = Rng(44);
+    let (f, k) = (136, 272usize);
+    let blocks = k.div_ceil(128);
+    for (m, epilogue) in [(1, Epilogue::SwiGlu), (7, Epilogue::SwiGlu), (5, Epilogue::None)] {
+        let parts: Vec<Fp8Blocks> = (0..2)
+            .map(|_| host(DType::BF16, &[f, k], &rng.normal(DType::BF16, f * k, 0.2)))
+            .map(|part| Fp8Blocks::quantize(&part).unwrap())
+            .collect();
+        let rows: Vec<f64> = parts
+            .iter()
+            .flat_map(|part| {
+                let value = |(i, code): (usize, f64)| {
+                    code * f64::from(part.scales()[i / k / 128 * blocks + i % k / 128])
+                };
+                decode(DType::F8E4M3, part.codes()).into_iter().enumerate().map(value).collect::<Vec<_>>()
+            })
+            .collect();
+        let bias = rng.normal(DType::F32, 2 * f, 1.0);
+        let biases = vec![host(DType::F32, &[f], &bias[..f]), host(DType::F32, &[f], &bias[f..])];
+        let order = if epilogue == Epilogue::None { RowOrder::Concatenated } else { RowOrder::GateUp };
+        let weight = CpuWeight::from_fp8_blocks(parts, biases, order).unwrap();
+        let codes = tensor(DType::F8E4M3, &[m, k], &rng.integers(m * k, 15));
+        let scale = tensor(DType::F32, &[m, blocks], &rng.normal(DType::F32, m * blocks, 0.1));
+        let x = Activation::Fp8 { codes: codes.view(), scale: scale.view() };
+        let width = if epilogue == Epilogue::None { 2 * f } else { f };
+        let y = matmul::<f64>(&weight, epilogue, x, [m, width], DType::F64);
+        let (codes, scales) = (values(&codes), values(&scale));
+        for (i, y) in y.into_iter().enumerate() {
+            let (t, row) = (i / width, i % width);
+            let dot = |row: usize| -> f64 {
+                let product = |c: usize| codes[t * k + c] * scales[t * blocks + c / 128] * rows[row * k + c];
+                (0..k).map(product).sum::<f64>() + bias[row]
+            };
+            let expected = match epilogue {
+                Epilogue::None => dot(row),
+                _ => dot(row) / (1.0 + (-dot(row)).exp()) * dot(row + f),
+            };
+            assert!((y - expected).abs() <= 1e-9 * (1.0 + expected.abs()), "{y} for {expected} at {i}");
+        }
+    }
+}
+
+#[test]
+fn fp8_blocks_want_a_scale_for_each_block_of_columns_and_parts_that_fit() {
+    let part =
+        |n: usize, k: usize| Fp8Blocks::new([n, k], vec![0; n * k], vec![1.0; k.div_ceil(128)]).unwrap();
+    let load = |parts, biases, rows| CpuWeight::from_fp8_blocks(parts, biases, rows);
+    let weight = load(vec![part(8, 256)], Vec::new(), RowOrder::Concatenated).unwrap();
+    let x = tensor(DType::BF16, &[1, 256], &[1.0; 256]);
+    let by_row = Fp8::new(&x, 1);
+    for x in [Activation::Native(x.view()), by_row.read()] {
+        let mut out = poisoned(DType::F32, &[1, 8]);
+        let out = ActivationMut::Native(out.view_mut());
+        let args = Matmul { x, weight: &weight, epilogue: Epilogue::None, out };
+        let text = "matmul: x: expected an fp8 activation with 2 scales a token, for a weight in blocks, got another";
+        refused(cpu::<f32>().matmul(args), text);
+    }
+    refused(
+        load(Vec::new(), Vec::new(), RowOrder::Concatenated),
+        "load_weight: parts: expected at least one matrix, got shapes []",
+    );
+    refused(
+        load(vec![part(8, 256), part(8, 16)], Vec::new(), RowOrder::Concatenated),
+        "load_weight: parts: expected matrices of one width, got shapes [[8, 256], [8, 16]]",
+    );
+    refused(
+        load(vec![part(8, 16), part(16, 16)], Vec::new(), RowOrder::GateUp),
+        "load_weight: parts: expected gate and up of equal height, got shapes [[8, 16], [16, 16]]",
+    );
+    refused(
+        load(vec![part(8, 16)], vec![host(DType::F32, &[16], &[0.0; 16])], RowOrder::Concatenated),
+        "load_weight: biases: expected one a part, as high, or none, got shapes [[16]]",
+    );
+}
+
+/// Codes that are given make the weight that quantising makes.
+#[test]
+fn fp8_rows_are_taken_as_codes() {
+    let mut rng = Rng(45);
+    let (n, k) = (24, 48);
+    let part = host(DType::BF16, &[n, k], &rng.normal(DType::BF16, n * k, 0.2));
+    let codes = Fp8Rows::quantize(&part).unwrap();
+    let given = CpuWeight::from_fp8_rows(vec![codes], Vec::new(), RowOrder::Concatenated).unwrap();
+    let loaded = load(vec![part], Vec::new(), RowOrder::Concatenated, WeightFormat::Fp8);
+    let x = Fp8::new(&tensor(DType::BF16, &[3, k], &rng.normal(DType::BF16, 3 * k, 1.0)), 1);
+    let of = |weight| matmul::<f32>(weight, Epilogue::None, x.read(), [3, n], DType::F32);
+    assert!(of(&given) == of(&loaded));
 }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 pub use weight::GpuWeight;
 
-use self::dims::{check_dims, serves};
+use self::dims::{Formats, check_dims, check_quantized, serves};
 use self::graphs::Graphs;
-use self::weight::Loader;
+use self::weight::{Loader, Matrix};
 use super::{
     Activation, ActivationMut, AddRmsNorm, Attention, Backend, CacheFormat, Embed, Epilogue, GatherRows,
     MAX_DECODE_TOKENS, Matmul, ModelDims, QuantizeFp8, RmsNorm, RopeAppendKv, RowOrder, Sample, StepBounds,
@@ -40,13 +40,21 @@ pub struct GpuOptions {
     /// Whether steps that repeat are recorded and replayed, on by default. (Recordings are dropped, and made anew, when a
     /// [`Buffer`] of the device has been freed: whoever frees one with every step turns this off.)
     pub graphs: bool,
+    /// Whether products of fp8 weights are added up in the tensor cores alone, which on some devices have fewer bits for that
+    /// than f32; off by default.
+    pub fast_accumulation: bool,
 }
 
 impl GpuOptions {
     /// The defaults for a device.
     pub fn of(device: &Device) -> Self {
         let asked = std::env::var_os(CHECK_DATA_VARIABLE).is_some_and(|value| value == "1");
-        GpuOptions { check_data: device.is_simulated() || asked, batch_invariant: false, graphs: true }
+        GpuOptions {
+            check_data: device.is_simulated() || asked,
+            batch_invariant: false,
+            graphs: true,
+            fast_accumulation: false,
+        }
     }
 }
 
@@ -59,8 +67,12 @@ pub struct Gpu {
     staging: Staging,
     /// What [`Backend::prepare`] was told and chose.
     model: Option<(ModelDims, DType)>,
+    /// Formats of the weights that were loaded.
+    formats: Formats,
     /// u8, for attention over split keys.
     workspace: Tensor<Buffer>,
+    /// u8, for matrix products that blocks share.
+    matmul_workspace: Tensor<Buffer>,
     /// u32 `[1]`: bits of [`DeviceError`](crate::params::DeviceError).
     error: Option<Tensor<Buffer>>,
     graphs: Graphs,
@@ -78,7 +90,9 @@ impl Gpu {
         let device = stream.device().clone();
         let mut gpu = Gpu {
             staging: Staging::new(&device, STAGING_BYTES)?,
+            formats: Formats::default(),
             workspace: Tensor::new(device.allocate(0)?, DType::U8, &[0])?,
+            matmul_workspace: Tensor::new(device.allocate(0)?, DType::U8, &[0])?,
             stream: Arc::new(stream),
             options,
             model: None,
@@ -118,6 +132,8 @@ impl Gpu {
         let plan = |num_seqs: usize, max_q_len: usize| {
             let shape = plan::AttentionShape {
                 dtype,
+                // The parts of a split result are as large for any.
+                cache_dtype: dtype,
                 head_dim: dims.head_dim,
                 group: dims.num_q_heads / dims.num_kv_heads.max(1),
                 num_kv_heads: dims.num_kv_heads,
@@ -166,11 +182,6 @@ impl Gpu {
             mut out,
             mut lse,
         } = args;
-        check_scales(
-            if decode { "attention_decode" } else { "attention_prefill" },
-            cache.k_scale,
-            cache.v_scale,
-        )?;
         let most = if decode { MAX_DECODE_TOKENS } else { usize::MAX };
         let args = ops::Attention {
             q: TensorRef::new(q)?,
@@ -179,6 +190,8 @@ impl Gpu {
                 v: TensorRef::new(cache.v)?,
                 page_table: TensorRef::new(page_table)?,
             },
+            k_scale: cache.k_scale,
+            v_scale: cache.v_scale,
             q_indptr: TensorRef::new(q_indptr)?,
             kv_len: TensorRef::new(kv_len)?,
             sequences,
@@ -203,14 +216,6 @@ impl Gpu {
 /// The error word as operations take it.
 fn word(error: &mut Option<Tensor<Buffer>>) -> Result<Option<TensorMut<'_>>> {
     error.as_mut().map(|word| TensorMut::new(word.view_mut())).transpose()
-}
-
-/// An activation to read; fp8 ones have no kernels yet.
-fn native<'a>(op: &str, x: Activation<'a, Buffer>) -> Result<TensorRef<'a>> {
-    match x {
-        Activation::Native(x) => TensorRef::new(x),
-        Activation::Fp8 { .. } => Err(no_fp8(op)),
-    }
 }
 
 /// An activation to write, as operations take it.
@@ -246,28 +251,6 @@ fn no_fp8(op: &str) -> Error {
     Error::unsupported(format!("{op} with fp8 activations on a GPU"), "there is no kernel for it")
 }
 
-/// Refuses what the matmul kernels cannot read.
-fn check_format(weights: WeightFormat) -> Result<()> {
-    match weights {
-        WeightFormat::Native => Ok(()),
-        quantised => Err(no_kernel(&format!("weights in {quantised}"))),
-    }
-}
-
-fn no_kernel(what: &str) -> Error {
-    Error::unsupported(format!("{what} on a GPU"), "there is no kernel for it yet; the CPU computes with it")
-}
-
-/// A 16-bit cache is stored as it is.
-fn check_scales(op: &'static str, k_scale: f32, v_scale: f32) -> Result<()> {
-    for (arg, scale) in [("k_scale", k_scale), ("v_scale", v_scale)] {
-        if scale != 1.0 {
-            return Err(Error::argument(op, arg, "1 for a cache in 16 bits", scale));
-        }
-    }
-    Ok(())
-}
-
 impl Backend for Gpu {
     type Buffer = Buffer;
     type Weight = GpuWeight;
@@ -293,23 +276,22 @@ impl Backend for Gpu {
         Ok(dtype)
     }
 
-    fn check_formats(&self, weights: WeightFormat, cache: CacheFormat) -> Result<()> {
-        check_format(weights)?;
-        match cache {
-            CacheFormat::Native => Ok(()),
-            CacheFormat::Fp8 => Err(no_kernel("an fp8 KV cache")),
-        }
+    fn check_formats(&self, weights: WeightFormat, _cache: CacheFormat) -> Result<()> {
+        self.model.as_ref().map_or(Ok(()), |(dims, _)| check_quantized(dims, weights))
     }
 
-    fn reserve(&mut self, dims: &ModelDims, bounds: &StepBounds) -> Result<()> {
+    fn reserve(&mut self, dims: &ModelDims, cache: CacheFormat, bounds: &StepBounds) -> Result<()> {
         let Some((_, dtype)) = self.model else {
             return Err(Error::argument("reserve", "model", "one that `prepare` was told of", "none"));
         };
-        let kernels: Vec<Kernel> =
-            Kernel::ALL.iter().copied().filter(|&kernel| serves(kernel, dtype, dims.head_dim)).collect();
+        let formats = Formats { fp8_cache: cache == CacheFormat::Fp8, ..self.formats };
+        let model = |kernel: &&Kernel| serves(**kernel, dtype, dims.head_dim, formats);
+        let kernels: Vec<Kernel> = Kernel::ALL.iter().filter(model).copied().collect();
         self.device().load(&kernels)?;
         let bytes = self.decode_workspace(dims, dtype, bounds)?;
         self.workspace = self.alloc(DType::U8, &[bytes])?;
+        let bytes = plan::matmul_workspace_bytes(&self.device().properties().limits());
+        self.matmul_workspace = self.alloc(DType::U8, &[bytes])?;
         Ok(())
     }
 
@@ -340,7 +322,9 @@ impl Backend for Gpu {
     }
 
     fn load_weight(&mut self, source: WeightSource) -> Result<GpuWeight> {
-        self.loader()?.weight(&source)
+        let weight = self.loader()?.weight(&source)?;
+        self.formats.add(source.format);
+        Ok(weight)
     }
 
     fn load_vector(&mut self, source: HostTensor) -> Result<Tensor<Buffer>> {
@@ -368,7 +352,7 @@ impl Backend for Gpu {
     fn embed(&mut self, args: Embed<'_, Buffer, GpuWeight>) -> Result<()> {
         let args = ops::Embed {
             ids: TensorRef::new(args.ids)?,
-            table: TensorRef::new(args.table.rows.view())?,
+            table: TensorRef::new(args.table.table("embed")?.view())?,
             out: TensorMut::new(args.out)?,
             error: word(&mut self.error)?,
         };
@@ -389,7 +373,10 @@ impl Backend for Gpu {
         let RmsNorm { x, weight, eps, out } = args;
         let (x, weight) = (TensorRef::new(x)?, TensorRef::new(weight)?);
         match Out::new("rms_norm", out, x.dtype())? {
-            Out::Native(out) => ops::rms_norm(&self.stream, &ops::RmsNorm { x, weight, eps, out }),
+            Out::Native(out) => {
+                let args = ops::RmsNorm { x, weight, eps, columns: None, out, error: None };
+                ops::rms_norm(&self.stream, &args)
+            }
             Out::Fp8(out) => ops::rms_norm_fp8(&self.stream, &ops::RmsNormFp8 { x, weight, eps, out }),
         }
     }
@@ -400,7 +387,8 @@ impl Backend for Gpu {
         let residual = TensorMut::new(residual)?;
         match Out::new("add_rms_norm", out, x.dtype())? {
             Out::Native(out) => {
-                ops::add_rms_norm(&self.stream, &ops::AddRmsNorm { x, residual, weight, eps, out })
+                let args = ops::AddRmsNorm { x, residual, weight, eps, columns: None, out, error: None };
+                ops::add_rms_norm(&self.stream, &args)
             }
             Out::Fp8(out) => {
                 ops::add_rms_norm_fp8(&self.stream, &ops::AddRmsNormFp8 { x, residual, weight, eps, out })
@@ -428,20 +416,54 @@ impl Backend for Gpu {
             let expected = format!("{order:?} rows for the epilogue {epilogue:?}");
             return Err(Error::argument("matmul", "weight", expected, format!("{:?} rows", weight.order)));
         }
-        let args = ops::Matmul {
-            x: native("matmul", x)?,
-            weight: TensorRef::new(weight.rows.view())?,
-            bias: weight.bias.as_ref().map(|bias| TensorRef::new(bias.view())).transpose()?,
-            epilogue,
-            batch_invariant: self.options.batch_invariant,
-            out: native_mut("matmul", out)?,
-        };
-        ops::matmul(&self.stream, &args)
+        let bias = weight.bias.as_ref().map(|bias| TensorRef::new(bias.view())).transpose()?;
+        let batch_invariant = self.options.batch_invariant;
+        let workspace = Some(TensorMut::new(self.matmul_workspace.view_mut())?);
+        match (&weight.matrix, x) {
+            (Matrix::Native(rows), Activation::Native(x)) => {
+                let (x, weight) = (TensorRef::new(x)?, TensorRef::new(rows.view())?);
+                let out = native_mut("matmul", out)?;
+                let args = ops::Matmul { x, weight, bias, epilogue, batch_invariant, workspace, out };
+                ops::matmul(&self.stream, &args)
+            }
+            (Matrix::Int4 { n, k, codes, scales, integer_zeros }, Activation::Native(x)) => {
+                let weight = ops::Int4Ref {
+                    n: *n,
+                    k: *k,
+                    codes: TensorRef::new(codes.view())?,
+                    scales: TensorRef::new(scales.view())?,
+                    integer_zeros: *integer_zeros,
+                };
+                let (x, out) = (TensorRef::new(x)?, native_mut("matmul_int4", out)?);
+                let args = ops::MatmulInt4 { x, weight, bias, epilogue, batch_invariant, workspace, out };
+                ops::matmul_int4(&self.stream, &args)
+            }
+            (Matrix::Fp8 { codes, scales }, Activation::Fp8 { codes: x, scale: x_scale }) => {
+                let args = ops::MatmulFp8 {
+                    x: ops::Fp8Ref { codes: TensorRef::new(x)?, scale: TensorRef::new(x_scale)? },
+                    weight: ops::Fp8Ref {
+                        codes: TensorRef::new(codes.view())?,
+                        scale: TensorRef::new(scales.view())?,
+                    },
+                    bias,
+                    epilogue,
+                    fast_accumulation: self.options.fast_accumulation,
+                    batch_invariant,
+                    workspace,
+                    out: ops::Fp8Out::Native(native_mut("matmul_fp8", out)?),
+                };
+                ops::matmul_fp8(&self.stream, &args)
+            }
+            (Matrix::Fp8 { .. }, Activation::Native(x)) => {
+                let expected = "an fp8 activation with one scale a token, for a weight in fp8";
+                Err(Error::argument("matmul", "x", expected, x.dtype))
+            }
+            (_, Activation::Fp8 { .. }) => Err(no_fp8(&format!("matmul of a weight in {}", weight.format()))),
+        }
     }
 
     fn rope_append_kv(&mut self, args: RopeAppendKv<'_, Buffer>) -> Result<()> {
         let RopeAppendKv { qkv, positions, slot_mapping, cos_sin, q_out, cache } = args;
-        check_scales("rope_append_kv", cache.k_scale, cache.v_scale)?;
         let args = ops::RopeAppendKv {
             qkv: TensorRef::new(qkv)?,
             positions: TensorRef::new(positions)?,
@@ -450,6 +472,8 @@ impl Backend for Gpu {
             q_out: TensorMut::new(q_out)?,
             k_cache: TensorMut::new(cache.k)?,
             v_cache: TensorMut::new(cache.v)?,
+            k_scale: cache.k_scale,
+            v_scale: cache.v_scale,
             error: word(&mut self.error)?,
         };
         ops::rope_append_kv(&self.stream, &args)
@@ -521,6 +545,7 @@ mod tests {
                     for max_kv_len in [16, 64, 256, 1024, 8192] {
                         let shape = plan::AttentionShape {
                             dtype: DType::BF16,
+                            cache_dtype: DType::BF16,
                             head_dim: 128,
                             group: 4,
                             num_kv_heads: 8,

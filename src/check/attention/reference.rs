@@ -31,7 +31,7 @@ pub(super) struct Results {
 
 impl Numbers {
     pub fn new(spec: &Spec, lists: &Lists) -> Self {
-        let Spec { dtype, head_dim, kv_heads, .. } = *spec;
+        let Spec { dtype, cache_dtype, head_dim, kv_heads, .. } = *spec;
         let mut rng = Rng(spec.num_tokens() as u64);
         let mut q = vec![f64::NAN; spec.num_tokens() * spec.q_heads() * spec.q_head_stride()];
         for head in q.chunks_mut(spec.q_head_stride()) {
@@ -47,19 +47,21 @@ impl Numbers {
                     Kind::Rising => 0.2 + 6.0 * key as f64 / sequence.kv_len as f64,
                     _ => 1.0,
                 };
-                k[at..at + width].copy_from_slice(&rng.normal(dtype, width, deviation));
-                v[at..at + width].copy_from_slice(&rng.normal(dtype, width, 1.0));
+                k[at..at + width].copy_from_slice(&rng.normal(cache_dtype, width, deviation));
+                v[at..at + width].copy_from_slice(&rng.normal(cache_dtype, width, 1.0));
             }
         }
         if spec.kind == Kind::NotFinite {
             let liar = &lists.bounded(spec)[1];
             let row = |key: usize| liar.row_of(spec, key) * width;
+            // The codes of an fp8 cache have no infinity.
+            let infinity = if cache_dtype == DType::F8E4M3 { f64::NAN } else { f64::INFINITY };
             // The last key is seen by the last query alone.
             v[row(0) + 5] = f64::NAN;
-            v[row(1) + 7] = f64::INFINITY;
+            v[row(1) + 7] = infinity;
             v[row(liar.kv_len - 1) + 9] = f64::NAN;
-            v[row(liar.kv_len - 2) + 11] = f64::NEG_INFINITY;
-            v[row(liar.kv_len - 3) + width - 1] = f64::INFINITY;
+            v[row(liar.kv_len - 2) + 11] = -infinity;
+            v[row(liar.kv_len - 3) + width - 1] = infinity;
             k[row(liar.kv_len - 1) + 3] = f64::NAN;
             q[liar.queries.start * spec.q_heads() * spec.q_head_stride() + 1] = f64::NEG_INFINITY;
         }
@@ -137,8 +139,13 @@ fn run<A: Real>(
     let shape = [spec.num_tokens(), spec.q_heads(), head_dim];
     let cache_shape = [lists.num_pages, spec.page_size(), kv_heads, head_dim];
     let q = tensor(dtype, &shape, &exact(&q))?;
-    let k = tensor(dtype, &cache_shape, &exact(&numbers.k))?;
-    let v = tensor(dtype, &cache_shape, &exact(&numbers.v))?;
+    // Codes are what they are in every reference: their scales make them more than 8 bits.
+    let cache_dtype = if spec.cache_dtype == spec.dtype { dtype } else { spec.cache_dtype };
+    let cached = |values| {
+        tensor(cache_dtype, &cache_shape, &decode(spec.cache_dtype, &encode(spec.cache_dtype, values)))
+    };
+    let (k, v) = (cached(&numbers.k)?, cached(&numbers.v)?);
+    let [k_scale, v_scale] = spec.scales();
     let q_indptr = tensor(DType::I32, &[indptr.len()], &indptr)?;
     let kv_len = tensor(DType::I32, &[lengths.len()], &lengths)?;
     let page_table = tensor(DType::I32, &[lengths.len(), max_pages], &table)?;
@@ -147,7 +154,7 @@ fn run<A: Real>(
     let mut lse = cpu.alloc(DType::F32, &shape[..2])?;
     cpu.attention_prefill(backend::Attention {
         q: q.view(),
-        cache: PagedCache { k: k.view(), v: v.view(), k_scale: 1.0, v_scale: 1.0 },
+        cache: PagedCache { k: k.view(), v: v.view(), k_scale, v_scale },
         q_indptr: q_indptr.view(),
         kv_len: kv_len.view(),
         page_table: page_table.view(),

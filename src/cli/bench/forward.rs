@@ -15,8 +15,9 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use llama_kernels::backend::{Backend, Gpu, WeightFormat};
+use llama_kernels::backend::{Backend, Gpu};
 use llama_kernels::bench::{Ceilings, Meter, Timing};
+use llama_kernels::cost::StepFormats;
 use llama_kernels::tensor::DType;
 
 use self::cases::{Case, Fitting};
@@ -72,7 +73,7 @@ struct Effort {
 struct Bench<'a> {
     subject: &'a Subject,
     dtype: DType,
-    weights: WeightFormat,
+    formats: StepFormats,
     ceilings: &'a Ceilings,
 }
 
@@ -85,12 +86,12 @@ pub fn run(
     records: &mut Records,
 ) -> Result<()> {
     let device = meter.stream().device().clone();
-    let dtype = dtype(args);
+    let (dtype, formats) = (dtype(args), formats(args));
     let mut timed = 0;
     for subject in Subject::all(&args.model)? {
         let wanted = cases::wanted(phases, args, &cases::DEFAULTS)?;
         let free = device.memory_bytes()?.free;
-        let fitting = Fitting::new(&subject.config, dtype, &wanted, MOST_DECODES, Some(free));
+        let fitting = Fitting::new(&subject.config, dtype, formats, &wanted, MOST_DECODES, Some(free));
         for refusal in &fitting.refusals {
             print(&format!("{}: {refusal}", subject.name))?;
         }
@@ -98,7 +99,7 @@ pub fn run(
         let loaded = Runner::load(Gpu::new(&device)?, &subject.config, dtype, &options);
         let (mut runner, took) = loaded.with_context(|| format!("{}: loading", subject.name))?;
         print(&lines::model(&subject, dtype, &options, took))?;
-        let bench = Bench { subject: &subject, dtype, weights: args.weights.into(), ceilings };
+        let bench = Bench { subject: &subject, dtype, formats, ceilings };
         for &phase in phases {
             let cases: Vec<&Case> = fitting.cases.iter().filter(|case| case.phase == phase).collect();
             if !cases.is_empty() {
@@ -128,13 +129,14 @@ impl Bench<'_> {
             Phase::Prefill => prefill(runner, case)?,
         };
         let timing = Timing::of(samples, 1);
-        let cost = case.cost(&self.subject.config);
+        let cost = case.cost(&self.subject.config, self.formats);
         let (floor, bound) = self.ceilings.floor(&cost);
         let step = Step {
             phase: case.phase.name().into(),
             model: self.subject.name.clone(),
             dtype: self.dtype.to_string(),
-            weights: self.weights.to_string(),
+            weights: self.formats.weights.to_string(),
+            kv_cache: self.formats.kv_cache.to_string(),
             batch: case.batch,
             context: case.context,
             microseconds: timing.microseconds,
@@ -196,6 +198,11 @@ fn sample(effort: &Effort, mut pass: impl FnMut() -> Result<()>) -> Result<Vec<f
     Ok(samples)
 }
 
+/// What models are held in.
+pub fn formats(args: &BenchArgs) -> StepFormats {
+    StepFormats { weights: args.weights.into(), kv_cache: args.kv_cache.into() }
+}
+
 fn dtype(args: &BenchArgs) -> DType {
     match args.dtype {
         Element::Bf16 => DType::BF16,
@@ -209,6 +216,7 @@ fn print(line: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use llama_kernels::backend::WeightFormat;
     use llama_kernels::reference::{Activations, Cpu};
 
     use super::*;
@@ -216,28 +224,25 @@ mod tests {
     /// On the CPU a pass takes what it takes; what it is said to cost does not depend on that.
     #[test]
     fn passes_are_timed_and_compared_with_their_floor() {
+        let formats = StepFormats { weights: WeightFormat::Fp8, ..StepFormats::default() };
         let subject = Subject::named("assets/demo-model").unwrap();
         let cases = [(Phase::Decode, 2, 40), (Phase::Decode, 1, 2047), (Phase::Prefill, 2, 33)]
             .map(|(phase, batch, context)| Case { phase, batch, context });
-        let fitting = Fitting::new(&subject.config, DType::BF16, &cases, MOST_DECODES, None);
+        let fitting = Fitting::new(&subject.config, DType::BF16, formats, &cases, MOST_DECODES, None);
         assert_eq!((fitting.cases.len(), fitting.refusals.len()), (3, 0));
         let cpu = Cpu::<f32>::new(Activations::AsCheckpoint);
         let options = fitting.options().unwrap();
         let (mut runner, _) = Runner::load(cpu, &subject.config, DType::BF16, &options).unwrap();
         let ceilings = Ceilings::H200_DATASHEET;
-        let bench = Bench {
-            subject: &subject,
-            dtype: DType::BF16,
-            weights: WeightFormat::Native,
-            ceilings: &ceilings,
-        };
+        let bench = Bench { subject: &subject, dtype: DType::BF16, formats, ceilings: &ceilings };
         for case in &cases {
             let (step, bound) = bench.time(&mut runner, case).unwrap();
+            assert_eq!((step.weights.as_str(), step.kv_cache.as_str()), ("fp8", "native"));
             assert!(step.microseconds > 0.0 && step.low_microseconds <= step.microseconds, "{step:?}");
             // The last token of the context has only one behind it.
             let steps = if case.context == 2047 { 1..=1 } else { 3..=MOST_DECODES };
             assert!(steps.contains(&step.steps), "{step:?}");
-            let cost = case.cost(&subject.config);
+            let cost = case.cost(&subject.config, formats);
             assert_eq!((step.flops, step.bytes), (cost.flops, cost.bytes));
             let floor = cost.bytes as f64 / 4.8e6;
             assert!(bound != "memory" || (step.floor_microseconds / floor - 1.0).abs() < 1e-6, "{step:?}");

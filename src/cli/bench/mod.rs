@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use llama_kernels::Error;
-use llama_kernels::backend::WeightFormat;
 use llama_kernels::bench::{self, Ceilings, Matmul, MatmulPath, Meter, Row, Work};
+use llama_kernels::cost::StepFormats;
 use llama_kernels::device::DeviceChoice;
 use llama_kernels::gpu::Device;
 use llama_kernels::plan::MatmulShape;
@@ -33,11 +33,14 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         Element::Bf16 => DType::BF16,
         Element::F16 => DType::F16,
     };
-    let weights = WeightFormat::from(args.weights);
-    if weights != WeightFormat::Native {
-        bail!("--weights {weights}: there is no CUDA kernel for it yet; native is measured");
-    }
     let chosen = rows::chosen(args, dtype)?;
+    let formats = forward::formats(args);
+    if formats != StepFormats::default() && !chosen.rows.is_empty() {
+        bail!(
+            "--weights, --kv-cache: of decode and prefill; an operation on other formats has a name of its own, such as \
+             matmul_int4"
+        );
+    }
     if args.list {
         return list(args, &chosen, dtype);
     }

@@ -76,12 +76,12 @@ fn phase_section(words: &Words, steps: &[&Step]) -> Phase {
 
 /// The first step of each model: `llama-3.1-8b native: 4.21 ms per token at batch 1, 512 tokens in cache`.
 fn summary(words: &Words, steps: &[&Step]) -> String {
-    let models = grouped_by(steps, |step| (step.model.as_str(), step.weights.as_str()));
-    let first = models.into_iter().filter_map(|((model, weights), steps)| {
+    let models = grouped_by(steps, |step| (step.model.as_str(), step.formats()));
+    let first = models.into_iter().filter_map(|((model, formats), steps)| {
         let Step { microseconds, batch, context, .. } = **steps.first()?;
         let milliseconds = figure(microseconds / 1e3);
         Some(format!(
-            "{model} {weights}: {milliseconds} {} at batch {batch}, {} {}",
+            "{model} {formats}: {milliseconds} {} at batch {batch}, {} {}",
             words.time,
             grouped(context as u64),
             words.context
@@ -104,10 +104,12 @@ fn phase_table(words: &Words, steps: &[&Step]) -> Element {
         Column::Minor("10th to 90th, ms"),
         Column::Minor("floor, ms"),
     ];
-    let models = grouped_by(steps, |step| (step.model.as_str(), step.dtype.as_str(), step.weights.as_str()));
-    let bodies = models.into_iter().map(|((model, dtype, weights), steps)| {
+    let models = grouped_by(steps, |step| {
+        (step.model.as_str(), step.dtype.as_str(), step.weights.as_str(), step.kv_cache.as_str())
+    });
+    let bodies = models.into_iter().map(|((model, dtype, weights, cache), steps)| {
         let times = Times::of(steps.iter().map(|step| step.microseconds));
-        let about = format!("{dtype}, {weights} weights");
+        let about = format!("{dtype}, {weights} weights, {cache} cache");
         element("tbody")
             .child(COLUMNS.heading(model, about))
             .children(steps.into_iter().map(|step| row(step, times, percentages)))

@@ -87,6 +87,7 @@ fn step(phase: &str) -> Record {
         model: "llama-made-up".into(),
         dtype: "bf16".into(),
         weights: "native".into(),
+        kv_cache: "native".into(),
         batch: 8,
         context: 2048,
         microseconds: 4321.0,
@@ -380,7 +381,8 @@ fn names_of_files_stay_text() {
             Record::Kernel(kernel) => (kernel.row, kernel.bound) = (hostile_row, name),
             Record::Step(step) => {
                 (step.phase, step.model) = (name.clone(), name.clone());
-                (step.dtype, step.weights) = (name.clone(), name);
+                (step.dtype, step.weights) = (name.clone(), name.clone());
+                step.kv_cache = name;
             }
             Record::Counters(counters) => {
                 counters.row = hostile_row;

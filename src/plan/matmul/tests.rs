@@ -19,8 +19,16 @@ fn shape(m: usize, n: usize, k: usize) -> MatmulShape {
     MatmulShape { m, n, k, ..MatmulShape::default() }
 }
 
+fn operands(storage: Storage) -> Operands {
+    match storage {
+        Storage::Native => Operands::Native,
+        Storage::Int4 => Operands::Int4 { group: 128, zeros: false },
+        Storage::Fp8 => Operands::Fp8 { x: Fp8Scales::Row, weight: Fp8Scales::Row, fast_accumulation: false },
+    }
+}
+
 fn planned(m: usize, n: usize, k: usize, limits: &Limits) -> Plan {
-    matmul(DType::BF16, &shape(m, n, k), false, limits).unwrap().unwrap()
+    matmul(DType::BF16, &shape(m, n, k), false, 0, limits).unwrap().unwrap()
 }
 
 /// Tile of a plan: m, n, k.
@@ -35,7 +43,7 @@ fn models() -> impl Iterator<Item = [usize; 3]> {
 
 #[test]
 fn the_shapes_of_8b() {
-    const M8: [u32; 3] = [8, 16, 128];
+    const M8: [u32; 3] = [8, 32, 64];
     const M16: [u32; 3] = [16, 32, 64];
     const SMALL: [u32; 3] = [64, 64, 128];
     const HALF: [u32; 3] = [64, 128, 64];
@@ -63,7 +71,10 @@ fn a_plan_covers_the_output_and_fits_the_device() {
             let plan = planned(m, n, k, &limits);
             let Launch { grid, block, dynamic_shared_bytes, .. } = plan.launch;
             let [tile_m, tile_n, _] = tile(&plan).map(|side| side as usize);
-            assert_eq!(grid, [(m.div_ceil(tile_m) * n.div_ceil(tile_n)) as u32, 1, 1], "{plan}");
+            let tiles = (m.div_ceil(tile_m) * n.div_ceil(tile_n)) as u32;
+            // What streams stays where it is, and takes one tile after the other.
+            let blocks = if m <= 16 { tiles.min(limits.num_sms) } else { tiles };
+            assert_eq!(grid, [blocks, 1, 1], "{plan}");
             assert!(dynamic_shared_bytes as usize <= limits.shared_memory_per_block, "{plan}");
             assert!(block[0] >= 128 && block[0] <= 256 && block[1..] == [1, 1], "{plan}");
             assert_eq!((plan.splits, plan.workspace_bytes), (1, 0));
@@ -87,16 +98,18 @@ fn waves_are_full() {
 #[test]
 fn the_name_of_a_kernel_says_its_tile() {
     for dtype in [DType::BF16, DType::F16] {
-        for kernel in &TILES {
+        for kernel in TILES {
             let Tile { m, n, k, .. } = kernel.tile;
-            let plan = kernel.plan(dtype, &shape(1, 1, 16), "").unwrap();
-            assert_eq!(plan.launch.kernel.name(), format!("matmul_{dtype}_{m}x{n}x{k}"));
+            let shape = MatmulShape { operands: operands(kernel.storage), ..shape(1, 8, 128) };
+            let plan = kernel.plan(dtype, &shape, None, "").unwrap();
+            assert_eq!(plan.launch.kernel.name(), format!("{}_{dtype}_{m}x{n}x{k}", plan.op));
             let [warp_m, warp_n] = kernel.warp;
             assert_eq!(m / warp_m * (n / warp_n) * kernel.sharing * 32, kernel.threads, "{plan}");
         }
-        for kernel in &STREAMS {
-            let plan = kernel.plan(dtype, &shape(1, 1, 16)).unwrap();
-            assert_eq!(plan.launch.kernel.name(), format!("matmul_stream_{dtype}_m{}", kernel.tile.m));
+        for kernel in STREAMS {
+            let shape = MatmulShape { operands: operands(kernel.storage), ..shape(1, 8, 128) };
+            let plan = kernel.plan(dtype, &shape, None, &H200).unwrap();
+            assert_eq!(plan.launch.kernel.name(), format!("{}_stream_{dtype}_m{}", plan.op, kernel.tile.m));
         }
     }
 }
@@ -105,7 +118,7 @@ fn the_name_of_a_kernel_says_its_tile() {
 fn batch_invariant_plans_differ_in_their_grid_alone() {
     for limits in [H200, A100, RTX4090] {
         for [m, n, k] in models() {
-            let plan = |m| matmul(DType::F16, &shape(m, n, k), true, &limits).unwrap().unwrap();
+            let plan = |m| matmul(DType::F16, &shape(m, n, k), true, 0, &limits).unwrap().unwrap();
             let (one, many) = (plan(1), plan(m));
             assert_eq!(Plan { launch: Launch { grid: one.launch.grid, ..many.launch }, ..many }, one);
             assert_eq!(tile(&many), [64, 128, 64]);
@@ -125,21 +138,53 @@ fn a_plan_says_why() {
     let plan = planned(1, 4096, 4096, &H200);
     assert_eq!(
         plan.to_string(),
-        "matmul: matmul_stream_bf16_m8 grid 256x1x1 of 256 threads, tile 8x16x128, 2 stages \
-         (so few tokens that reading the weights is all: they stream through registers)"
+        "matmul: matmul_stream_bf16_m8 grid 128x1x1 of 256 threads, tile 8x32x64, 4 stages, 163840 bytes of shared memory \
+         (reading the weights is all: they stream through shared memory)"
     );
+}
+
+/// With a workspace all multiprocessors read as much, where whole tiles would keep some waiting for longer than blocks that
+/// share a tile wait for each other: 13 units.
+#[test]
+fn streams_end_together() {
+    let mut split = 0;
+    for limits in [H200, A100, RTX4090] {
+        let workspace = matmul_workspace_bytes(&limits);
+        for [m, n, k] in models().filter(|&[m, ..]| m <= 16) {
+            for storage in [Storage::Native, Storage::Int4, Storage::Fp8] {
+                let shape = MatmulShape { operands: operands(storage), ..shape(m, n, k) };
+                let plan = matmul(DType::BF16, &shape, false, workspace, &limits).unwrap().unwrap();
+                assert!(plan.launch.kernel.name().contains("_stream_"), "{plan}");
+                assert!(plan.workspace_bytes <= workspace, "{plan}");
+                assert!(plan.launch.dynamic_shared_bytes as usize + 128 <= limits.shared_memory_per_block);
+                let [_, tile_n, tile_k] = tile(&plan).map(|side| side as usize);
+                let (tiles, units) = (n.div_ceil(tile_n), k.div_ceil(tile_k));
+                let blocks = plan.launch.grid[0] as usize;
+                let most = if plan.splits > 1 {
+                    split += 1;
+                    (tiles * units).div_ceil(blocks)
+                } else {
+                    assert_eq!(plan.workspace_bytes, 0, "{plan}");
+                    tiles.div_ceil(blocks) * units
+                };
+                let even = (tiles * units).div_ceil(limits.num_sms as usize);
+                assert!(most <= even + 13, "{plan}: {most} units instead of {even}");
+            }
+        }
+    }
+    assert!(split > 300, "{split}");
 }
 
 #[test]
 fn no_tokens_need_no_launch() {
     for batch_invariant in [false, true] {
-        assert_eq!(matmul(DType::BF16, &shape(0, 4096, 4096), batch_invariant, &H200).unwrap(), None);
+        assert_eq!(matmul(DType::BF16, &shape(0, 4096, 4096), batch_invariant, 0, &H200).unwrap(), None);
     }
 }
 
 #[test]
 fn wrong_shapes_are_named() {
-    let message = |dtype, shape: MatmulShape| matmul(dtype, &shape, false, &H200).unwrap_err().to_string();
+    let message = |dtype, shape: MatmulShape| matmul(dtype, &shape, false, 0, &H200).unwrap_err().to_string();
     let bf16 = |shape| message(DType::BF16, shape);
     assert_eq!(bf16(shape(1, 8, 20)), "matmul: k: expected a multiple of 8, got 20");
     assert_eq!(bf16(shape(1, 8, 0)), "matmul: k: expected a multiple of 8, got 0");
@@ -156,9 +201,32 @@ fn wrong_shapes_are_named() {
     assert_eq!(message(DType::F32, shape(1, 8, 16)), "matmul: x: expected bf16 or f16, got f32");
     let small = Limits { num_sms: 10, shared_memory_per_block: 48 << 10 };
     for batch_invariant in [false, true] {
-        let error = matmul(DType::BF16, &shape(17, 8, 16), batch_invariant, &small).unwrap_err();
+        let error = matmul(DType::BF16, &shape(17, 8, 16), batch_invariant, 0, &small).unwrap_err();
         let text =
             "matmul is not supported: a block needs 98304 bytes of shared memory, the device has 49152";
         assert_eq!(error.to_string(), text);
+    }
+}
+
+/// With a workspace, tiles are shared where whole ones would leave multiprocessors idle, and nowhere else.
+#[test]
+fn tiles_are_shared_where_that_is_quicker() {
+    let room = matmul_workspace_bytes(&H200);
+    let shared = |m, n, k, bytes| matmul(DType::BF16, &shape(m, n, k), false, bytes, &H200).unwrap().unwrap();
+    for (m, n, k) in [(17, 4096, 4096), (64, 4096, 14336), (256, 4096, 4096)] {
+        let plan = shared(m, n, k, room);
+        assert!(plan.splits > 1 && plan.workspace_bytes <= room, "{plan}");
+        assert!(plan.launch.grid[0] % 132 == 0 && plan.launch.grid[0] <= 264, "{plan}");
+        assert!(plan.to_string().contains(&format!("up to {} splits", plan.splits)), "{plan}");
+        // One byte too few, and none.
+        for bytes in [plan.workspace_bytes - 1, 0] {
+            assert!(shared(m, n, k, bytes).workspace_bytes <= bytes);
+        }
+        let invariant = matmul(DType::BF16, &shape(m, n, k), true, room, &H200).unwrap().unwrap();
+        assert_eq!((invariant.splits, invariant.workspace_bytes), (1, 0));
+    }
+    for (m, n, k) in [(8192, 28672, 4096), (4096, 4096, 4096)] {
+        let plan = shared(m, n, k, room);
+        assert_eq!((plan.splits, plan.workspace_bytes), (1, 0), "{plan}");
     }
 }

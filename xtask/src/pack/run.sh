@@ -85,8 +85,8 @@ peers() {
         sim*) rows="$here/small.jsonl" ;;
         *) rows="$here/shapes.jsonl" ;;
         esac
-        step peers 60 "$python" "$here/peers.py" --library "$here/libllama_kernels.so" --device "$device" \
-            --rows "$rows" --json "$results" --budget "$((budget * 60 / 100))"
+        step peers 50 "$python" "$here/peers.py" --library "$here/libllama_kernels.so" --device "$device" \
+            --rows "$rows" --json "$results" --budget "$((budget * 50 / 100))"
     else
         say "peers: left out, $python has no PyTorch that computes on this device"
     fi
@@ -99,11 +99,15 @@ case $device in
 sim*)
     bench counters 50 --shapes "$here/small.jsonl"
     bench forward 30 decode prefill --model "$here/demo-model"
+    bench forward-int4 20 decode prefill --model "$here/demo-model" --weights int4
+    bench forward-fp8 20 decode prefill --model "$here/demo-model" --weights fp8 --kv-cache fp8
     peers
     ;;
 *)
-    bench kernels 50
-    bench forward 30 decode prefill --model "${MODEL:-llama-3.1-8b}"
+    bench kernels 45
+    bench forward 20 decode prefill --model "${MODEL:-llama-3.1-8b}"
+    bench forward-int4 15 decode prefill --model "${MODEL:-llama-3.1-8b}" --weights int4
+    bench forward-fp8 15 decode prefill --model "${MODEL:-llama-3.1-8b}" --weights fp8 --kv-cache fp8
     peers
     step check-full 100 "$program" check --full --device "$device" --json "$results"
     ;;

@@ -69,6 +69,8 @@ fn all_steps_run_in_their_order() {
         "probe --device cuda",
         "bench --device cuda",
         "bench decode prefill",
+        "bench decode prefill",
+        "bench decode prefill",
         "check --full --device",
         &format!("report {results} --out"),
     ];
@@ -76,7 +78,10 @@ fn all_steps_run_in_their_order() {
     assert!(text.contains("== peers: left out, "), "{text}");
     let log = pack.file("out/log.txt");
     assert!(log.contains(&format!("program bench --device cuda --json {results}\n")), "{log}");
-    assert!(log.contains("decode prefill --model llama-3.1-8b --device cuda"), "{log}");
+    for formats in ["", " --weights int4", " --weights fp8 --kv-cache fp8"] {
+        let forward = format!("decode prefill --model llama-3.1-8b{formats} --device cuda");
+        assert!(log.contains(&forward), "{log}");
+    }
     // The log has what the terminal had, and nothing else stays behind.
     assert_eq!(text, log);
     let mut files: Vec<_> =
@@ -95,6 +100,8 @@ fn the_simulated_gpu_counts_small_shapes() {
         "probe --device sim:8.6",
         "bench --shapes",
         "bench decode prefill",
+        "bench decode prefill",
+        "bench decode prefill",
     ];
     let steps = pack.steps();
     assert!(steps.iter().zip(expected).all(|(step, expected)| step.starts_with(expected)), "{steps:?}");
@@ -111,7 +118,7 @@ fn a_failed_step_is_said_and_the_others_run() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("wrong\n\n== check: failed with exit code 3\n"), "{text}");
-    assert_eq!(pack.steps().len(), 7, "{text}");
+    assert_eq!(pack.steps().len(), 9, "{text}");
 }
 
 #[test]
@@ -121,11 +128,11 @@ fn what_takes_too_long_is_cut_short_and_reported() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(2), "{text}");
     // Each has its share, whatever the one before it has done.
-    assert!(text.contains("begun\n\n== kernels: cut short after its 5 seconds\n"), "{text}");
-    assert!(text.contains("begun\n\n== forward: cut short after its 3 seconds\n"), "{text}");
+    assert!(text.contains("begun\n\n== kernels: cut short after its 4 seconds\n"), "{text}");
+    assert!(text.contains("begun\n\n== forward: cut short after its 2 seconds\n"), "{text}");
     let steps = pack.steps();
     assert!(steps.last().is_some_and(|step| step.starts_with("report ")), "{steps:?}");
-    assert_eq!(steps.len(), 7, "{steps:?}");
+    assert_eq!(steps.len(), 9, "{steps:?}");
 }
 
 #[test]

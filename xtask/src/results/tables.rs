@@ -185,7 +185,7 @@ fn steps(steps: &[&Step]) -> String {
             vec![
                 text(&step.phase),
                 text(&step.model),
-                text(format_args!("{} {}", step.dtype, step.weights)),
+                text(format_args!("{} {}", step.dtype, step.formats())),
                 grouped(step.batch as u64),
                 grouped(step.context as u64),
                 figure(step.microseconds / 1e3),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use anyhow::{Result, bail};
-use llama_kernels::cost::{self, Cost};
+use llama_kernels::cost::{self, Cost, StepFormats};
 use llama_kernels::model::config::Config;
 use llama_kernels::model::footprint::Footprint;
 use llama_kernels::model::forward::ModelOptions;
@@ -81,15 +81,15 @@ impl Case {
     }
 
     /// The least that a pass costs.
-    pub fn cost(&self, config: &Config) -> Cost {
+    pub fn cost(&self, config: &Config, formats: StepFormats) -> Cost {
         match self.phase {
-            Phase::Decode => cost::decode_step(config, self.batch, self.context),
-            Phase::Prefill => cost::prefill(config, self.batch, self.context),
+            Phase::Decode => cost::decode_step(config, formats, self.batch, self.context),
+            Phase::Prefill => cost::prefill(config, formats, self.batch, self.context),
         }
     }
 
     /// What a model has to hold for it, with room for so many decodes one after the other; `None` where that cannot be counted.
-    fn options(&self, config: &Config, decodes: usize) -> Option<ModelOptions> {
+    fn options(&self, config: &Config, formats: StepFormats, decodes: usize) -> Option<ModelOptions> {
         let Case { phase, batch, context } = *self;
         let (longest, max_tokens) = match phase {
             Phase::Decode => (context.checked_add(decodes)?.min(config.context), batch),
@@ -101,7 +101,8 @@ impl Case {
             max_sequences: batch,
             cache_tokens: longest.checked_next_multiple_of(PAGE_SIZE)?.checked_mul(batch)?,
             page_size: PAGE_SIZE,
-            ..ModelOptions::single(longest)
+            weights: formats.weights,
+            kv_cache: formats.kv_cache,
         })
     }
 }
@@ -123,10 +124,17 @@ pub struct Fitting {
 
 impl Fitting {
     /// Of a device with so many free bytes; `None` where nobody says.
-    pub fn new(config: &Config, dtype: DType, wanted: &[Case], decodes: usize, free: Option<u64>) -> Self {
+    pub fn new(
+        config: &Config,
+        dtype: DType,
+        formats: StepFormats,
+        wanted: &[Case],
+        decodes: usize,
+        free: Option<u64>,
+    ) -> Self {
         let mut fitting = Fitting { cases: Vec::new(), refusals: Vec::new(), options: Vec::new() };
         for case in wanted {
-            match fits(config, dtype, case, decodes, free) {
+            match fits(config, dtype, formats, case, decodes, free) {
                 Ok(options) => {
                     fitting.cases.push(*case);
                     fitting.options.push(options);
@@ -163,6 +171,7 @@ impl Fitting {
 fn fits(
     config: &Config,
     dtype: DType,
+    formats: StepFormats,
     case: &Case,
     decodes: usize,
     free: Option<u64>,
@@ -172,7 +181,7 @@ fn fits(
     if tokens > config.context {
         return Err(format!("{tokens} tokens, more than the model's context of {}", config.context));
     }
-    let options = case.options(config, decodes).ok_or("more tokens than can be counted")?;
+    let options = case.options(config, formats, decodes).ok_or("more tokens than can be counted")?;
     has_room(config, dtype, &options, free).map_err(|why| format!("it takes {why}"))?;
     Ok(options)
 }
@@ -213,7 +222,8 @@ mod tests {
     }
 
     fn fitting(model: &str, cases: &[Case], free: u64) -> Fitting {
-        Fitting::new(&Config::preset(model).unwrap(), DType::BF16, cases, 50, Some(free))
+        let formats = StepFormats::default();
+        Fitting::new(&Config::preset(model).unwrap(), DType::BF16, formats, cases, 50, Some(free))
     }
 
     #[test]
@@ -269,6 +279,20 @@ mod tests {
         assert_eq!(fitting("llama-3.1-70b", &wanted, 4 * H200).refusals.len(), 0);
     }
 
+    /// The 70B in 4 bits has room for most.
+    #[test]
+    fn formats_make_room() {
+        let wanted = wanted(&[Phase::Decode], &args(&["--batch", "1,8,32"]), &DEFAULTS).unwrap();
+        let config = Config::preset("llama-3.1-70b").unwrap();
+        let formats = |more: &[&str]| {
+            let formats = super::super::formats(&args(&[&["decode"], more].concat()));
+            Fitting::new(&config, DType::BF16, formats, &wanted, 50, Some(H200))
+        };
+        let [native, int4, both] =
+            [&[][..], &["--weights", "int4"], &["--weights", "int4", "--kv-cache", "fp8"]].map(formats);
+        assert_eq!([native, int4, both].map(|fitting| fitting.cases.len()), [5, 8, 9]);
+    }
+
     #[test]
     fn the_end_of_the_context_is_kept() {
         let case = |phase, context| Case { phase, batch: 1, context };
@@ -292,7 +316,12 @@ mod tests {
             Case { phase: Phase::Prefill, batch: 1, context: 8192 },
         ];
         let config = Config::preset("llama-3.1-8b").unwrap();
-        let long = Footprint::new(&config, DType::BF16, &cases[0].options(&config, 50).unwrap()).unwrap();
+        let long = Footprint::new(
+            &config,
+            DType::BF16,
+            &cases[0].options(&config, StepFormats::default(), 50).unwrap(),
+        )
+        .unwrap();
         let fitting = fitting("llama-3.1-8b", &cases, long.total() + RESERVED);
         assert_eq!(fitting.cases, cases[1..]);
         assert!(fitting.refusals[0].contains("it fits alone"), "{:?}", fitting.refusals);

@@ -3,13 +3,14 @@
 use anyhow::{Context, Result, bail};
 use llama_kernels::backend::Gpu;
 use llama_kernels::bench::Ceilings;
+use llama_kernels::cost::StepFormats;
 use llama_kernels::gpu::Device;
 use llama_kernels::model::config::Config;
 
 use super::cases::{self, Case, Fitting};
 use super::runner::Runner;
 use super::subject::Subject;
-use super::{Phase, dtype, lines, print};
+use super::{Phase, dtype, formats, lines, print};
 use crate::cli::info::thousands;
 use crate::cli::options::BenchArgs;
 use crate::cli::record::{Counters, Record, Row, Sizes};
@@ -24,7 +25,7 @@ const MOST_FLOPS: u64 = 20_000_000_000;
 
 /// Counts passes on a simulated GPU, without their sampling: of each model, in each batch and context.
 pub fn count(phases: &[Phase], args: &BenchArgs, device: &Device, records: &mut Records) -> Result<()> {
-    let dtype = dtype(args);
+    let (dtype, formats) = (dtype(args), formats(args));
     let mut counted = 0;
     for subject in Subject::all(&args.model)? {
         let parameters = subject.config.parameter_count();
@@ -38,7 +39,7 @@ pub fn count(phases: &[Phase], args: &BenchArgs, device: &Device, records: &mut 
             );
         }
         let wanted = cases::wanted(phases, args, &cases::SIMULATED)?;
-        let fitting = Fitting::new(&subject.config, dtype, &wanted, 1, None);
+        let fitting = Fitting::new(&subject.config, dtype, formats, &wanted, 1, None);
         for refusal in &fitting.refusals {
             print(&format!("{}: {refusal}", subject.name))?;
         }
@@ -51,10 +52,10 @@ pub fn count(phases: &[Phase], args: &BenchArgs, device: &Device, records: &mut 
         for case in &fitting.cases {
             let mut counters =
                 count_case(&mut runner, case).with_context(|| format!("{}: {case}", subject.name))?;
-            let cost = case.cost(&subject.config);
+            let cost = case.cost(&subject.config, formats);
             counters.row = Row {
                 op: case.phase.name().into(),
-                label: subject.name.clone(),
+                label: lines::label(&subject.name, formats),
                 dtype: dtype.to_string(),
                 sizes: Sizes(vec![
                     ("batch".into(), case.batch as u64),
@@ -85,7 +86,7 @@ fn check(case: &Case, config: &Config) -> Result<()> {
     if case.batch.saturating_mul(case.context.saturating_add(1)) > MOST_TOKENS {
         bail!("{case}: expected at most {MOST_TOKENS} tokens together on the simulated GPU");
     }
-    let flops = case.cost(config).flops;
+    let flops = case.cost(config, StepFormats::default()).flops;
     if flops > MOST_FLOPS {
         let (gigaflops, most) = (flops as f64 / 1e9, MOST_FLOPS / 1_000_000_000);
         bail!("{case}: {gigaflops:.1} GFLOP, and the simulated GPU takes at most {most} a pass");

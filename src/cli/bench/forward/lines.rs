@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use llama_kernels::backend::WeightFormat;
 use llama_kernels::model::footprint::Footprint;
 use llama_kernels::model::forward::ModelOptions;
 use llama_kernels::tensor::DType;
+#[cfg(feature = "sim")]
+use llama_kernels::{backend::CacheFormat, cost::StepFormats};
 
 use super::Phase;
 use super::cases::CHUNK;
@@ -20,11 +23,16 @@ pub fn model(subject: &Subject, dtype: DType, options: &ModelOptions, took: Dura
     let parameters = thousands(subject.config.parameter_count());
     let sizes = Footprint::new(&subject.config, dtype, options).map_or(String::new(), |footprint| {
         format!(
-            "{} in {dtype}, a cache of {} tokens in shuffled pages of {} ({})",
+            "{} in {dtype}{}, a cache of {} tokens in shuffled pages of {} ({} in {})",
             bytes(footprint.weights),
+            match options.weights {
+                WeightFormat::Native => String::new(),
+                weights => format!(" and {weights}"),
+            },
             thousands(options.cache_tokens as u64),
             options.page_size,
-            bytes(footprint.cache)
+            bytes(footprint.cache),
+            options.kv_cache.dtype(dtype)
         )
     });
     let seconds = took.as_secs_f64();
@@ -32,6 +40,19 @@ pub fn model(subject: &Subject, dtype: DType, options: &ModelOptions, took: Dura
         "{}: {parameters} parameters, {sizes}; all of it random numbers, made and loaded in {seconds:.1} s",
         subject.name
     )
+}
+
+/// A model and what it is held in: `demo-model int4, fp8 cache`; its name alone where that is 16 bits.
+#[cfg(feature = "sim")]
+pub fn label(model: &str, formats: StepFormats) -> String {
+    let weights = match formats.weights {
+        WeightFormat::Native => String::new(),
+        weights => format!(" {weights}"),
+    };
+    match formats.kv_cache {
+        CacheFormat::Native => format!("{model}{weights}"),
+        cache => format!("{model}{weights}, {cache} cache"),
+    }
 }
 
 /// Over the columns of [`step`].
@@ -56,9 +77,10 @@ pub fn heading(phase: Phase) -> String {
         ),
     };
     format!(
-        "{what}\n{:<14} {:<7} {:>5} {context:>7} {time:>10} {:>10} {:>10} {:>10} {rate:>8} {:>9} {:>10}  {:<12} {:>6}",
+        "{what}\n{:<14} {:<7} {:<7} {:>5} {context:>7} {time:>10} {:>10} {:>10} {:>10} {rate:>8} {:>9} {:>10}  {:<12} {:>6}",
         "model",
         "weights",
+        "cache",
         "batch",
         "10%",
         "90%",
@@ -77,9 +99,10 @@ pub fn step(step: &Step, bound: &str) -> String {
         _ => step.flops as f64 / step.microseconds / 1e6,
     };
     format!(
-        "{:<14} {:<7} {:>5} {:>7} {:>10.3} {:>10.3} {:>10.3} {:>10.1} {rate:>8.1} {:>9.3} {:>10.1}  {bound:<12} {:>6}",
+        "{:<14} {:<7} {:<7} {:>5} {:>7} {:>10.3} {:>10.3} {:>10.3} {:>10.1} {rate:>8.1} {:>9.3} {:>10.1}  {bound:<12} {:>6}",
         step.model,
         step.weights,
+        step.kv_cache,
         step.batch,
         step.context,
         step.microseconds / 1e3,
@@ -148,7 +171,8 @@ mod tests {
         let decode = Step {
             phase: "decode".into(),
             model: "llama-3.1-8b".into(),
-            weights: "native".into(),
+            weights: "int4".into(),
+            kv_cache: "fp8".into(),
             batch: 8,
             context: 16384,
             microseconds: 10_000.0,
@@ -164,7 +188,7 @@ mod tests {
         };
         let line = step(&decode, "memory");
         let words: Vec<_> = line.split_whitespace().collect();
-        let expected = "llama-3.1-8b native 8 16384 10.000 9.900 10.400 800.0 3200.0 8.000 80.0 memory 50";
+        let expected = "llama-3.1-8b int4 fp8 8 16384 10.000 9.900 10.400 800.0 3200.0 8.000 80.0 memory 50";
         assert_eq!(words.join(" "), expected);
         let prefill = Step { phase: "prefill".into(), ..decode };
         assert!(step(&prefill, "tensor cores").contains(" 300.0 "), "{}", step(&prefill, "tensor cores"));
