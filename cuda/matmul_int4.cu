@@ -14,8 +14,8 @@
 //
 //   tile        warps         stages          shared    registers  blocks a multiprocessor
 //   128x256x64  8 of 64x64    3 of 26 KB       78 KB    255        1
-//   64x128x64   4 of 32x64    4 of 13 KB       52 KB    197        2, the batch-invariant one
-//   32x256x64   4 of 32x64    4 of 14 KB       56 KB    197        2, for up to 32 tokens
+//   64x128x64   4 of 32x64    4 of 13 KB       52 KB    196        2, the batch-invariant one
+//   32x256x64   4 of 32x64    4 of 14 KB       56 KB    196        2, for up to 32 tokens
 //
 // Codes take 13 (f16) or 15 (bf16) instructions for 8 weights of a lane, and 6 for their scales and
 // zeros (common/int4.cuh has the ways for others): a warp of 64 x 64 outputs has 80 of them beside

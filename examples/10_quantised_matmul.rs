@@ -22,13 +22,19 @@ fn copied(device: &Device, dtype: DType, shape: &[usize], bytes: &[u8]) -> Resul
     Tensor::new(buffer, dtype, shape)
 }
 
+/// Some number from -1 to 1.
+fn number(i: usize) -> f32 {
+    let mixed = (i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    ((mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 40) as f32 / (1 << 23) as f32 - 1.0
+}
+
 fn main() -> Result<()> {
     let device = Device::open(DeviceChoice::Auto)?;
     let stream = device.new_stream()?;
-    let weights: Vec<f32> = (0..N * K).map(|i| (i as f32 * 0.61).sin() / 16.0).collect();
+    let weights: Vec<f32> = (0..N * K).map(|i| number(i) / 16.0).collect();
     let data = Bytes::new(bytemuck::cast_slice(&weights).to_vec());
     let weight = HostTensor { name: "weight".into(), dtype: DType::F32, shape: vec![N, K], data };
-    let xs: Vec<bf16> = (0..M * K).map(|i| bf16::from_f32((i as f32 * 0.37).cos())).collect();
+    let xs: Vec<bf16> = (0..M * K).map(|i| bf16::from_f32(number(i + N * K))).collect();
     let x = copied(&device, DType::BF16, &[M, K], bytemuck::cast_slice(&xs))?;
     let mut out = copied(&device, DType::F32, &[M, N], &[0; 4 * M * N])?;
 
@@ -37,24 +43,13 @@ fn main() -> Result<()> {
     let packed = Packed::new(&int4);
     let codes = copied(&device, DType::U8, &[packed.codes().len()], packed.codes())?;
     let scales = copied(&device, DType::BF16, &packed.scales_shape(), bytemuck::cast_slice(packed.scales()))?;
-    ops::matmul_int4(
-        &stream,
-        &MatmulInt4 {
-            x: TensorRef::new(x.view())?,
-            weight: Int4Ref {
-                n: N,
-                k: K,
-                codes: TensorRef::new(codes.view())?,
-                scales: TensorRef::new(scales.view())?,
-                integer_zeros: packed.integer_zeros(),
-            },
-            bias: None,
-            epilogue: Epilogue::None,
-            batch_invariant: false,
-            workspace: None,
-            out: TensorMut::new(out.view_mut())?,
-        },
-    )?;
+    let (codes, scales) = (TensorRef::new(codes.view())?, TensorRef::new(scales.view())?);
+    let weight_int4 = Int4Ref { n: N, k: K, codes, scales, integer_zeros: packed.integer_zeros() };
+    let (x, sums) = (TensorRef::new(x.view())?, TensorMut::new(out.view_mut())?);
+    let (bias, epilogue, batch_invariant) = (None, Epilogue::None, false);
+    let args =
+        MatmulInt4 { x, weight: weight_int4, bias, epilogue, batch_invariant, workspace: None, out: sums };
+    ops::matmul_int4(&stream, &args)?;
     stream.synchronize()?;
     compare(&device, "int4", &out, &xs, &weights)?;
 
@@ -66,20 +61,20 @@ fn main() -> Result<()> {
     let mut x_scale = copied(&device, DType::F32, &[M, 1], &[0; 4 * M])?;
     let quantized =
         Fp8Mut { codes: TensorMut::new(x_codes.view_mut())?, scale: TensorMut::new(x_scale.view_mut())? };
-    ops::quantize_fp8(&stream, &QuantizeFp8 { x: TensorRef::new(x.view())?, out: quantized })?;
-    ops::matmul_fp8(
-        &stream,
-        &MatmulFp8 {
-            x: Fp8Ref { codes: TensorRef::new(x_codes.view())?, scale: TensorRef::new(x_scale.view())? },
-            weight: Fp8Ref { codes: TensorRef::new(codes.view())?, scale: TensorRef::new(scales.view())? },
-            bias: None,
-            epilogue: Epilogue::None,
-            fast_accumulation: false,
-            batch_invariant: false,
-            workspace: None,
-            out: Fp8Out::Native(TensorMut::new(out.view_mut())?),
-        },
-    )?;
+    ops::quantize_fp8(&stream, &QuantizeFp8 { x, out: quantized })?;
+    let x = Fp8Ref { codes: TensorRef::new(x_codes.view())?, scale: TensorRef::new(x_scale.view())? };
+    let weight = Fp8Ref { codes: TensorRef::new(codes.view())?, scale: TensorRef::new(scales.view())? };
+    let args = MatmulFp8 {
+        x,
+        weight,
+        bias,
+        epilogue,
+        fast_accumulation: false,
+        batch_invariant,
+        workspace: None,
+        out: Fp8Out::Native(TensorMut::new(out.view_mut())?),
+    };
+    ops::matmul_fp8(&stream, &args)?;
     stream.synchronize()?;
     compare(&device, "fp8", &out, &xs, &weights)
 }
@@ -88,11 +83,13 @@ fn main() -> Result<()> {
 fn compare(device: &Device, format: &str, out: &Tensor<Buffer>, xs: &[bf16], weights: &[f32]) -> Result<()> {
     let mut bytes = vec![0; 4 * M * N];
     out.view().buffer.read(0, &mut bytes)?;
-    let product = |i: usize| (0..K).map(|k| xs[i / N * K + k].to_f32() * weights[i % N * K + k]).sum::<f32>();
-    let exact: Vec<f32> = (0..M * N).map(product).collect();
-    let off = bytes.as_chunks().0.iter().zip(&exact).map(|(b, exact)| f32::from_le_bytes(*b) - exact);
-    let squares = |values: &mut dyn Iterator<Item = f32>| values.map(|x| x * x).sum::<f32>().sqrt();
-    let error = squares(&mut off.into_iter()) / squares(&mut exact.iter().copied());
+    let [mut off, mut all] = [0.0; 2];
+    for (i, bytes) in bytes.as_chunks().0.iter().enumerate() {
+        let exact: f32 = (0..K).map(|k| xs[i / N * K + k].to_f32() * weights[i % N * K + k]).sum();
+        off += (f32::from_le_bytes(*bytes) - exact).powi(2);
+        all += exact.powi(2);
+    }
+    let error = (off / all).sqrt();
     println!("{format}: {:.2}% off the product in f32, on {}", 100.0 * error, device.properties().name);
     assert!(error < 0.2, "{format} loses more than its bits");
     Ok(())

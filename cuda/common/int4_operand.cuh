@@ -14,7 +14,6 @@ constexpr int kInt4UnitBytes = 512;
 constexpr int kInt4ScaleBytes = 32;                        // of a row tile and group
 constexpr int kInt4GroupBytes = 2 * kInt4ScaleBytes;       // with its zeros
 constexpr int kInt4StageScaleBytes = 2 * kInt4GroupBytes;  // two groups at most
-constexpr uint32_t kInt4Eights = 0x88888888;               // eight codes of 8
 constexpr int kInt4ScaleChunks = kInt4StageScaleBytes / 16;
 
 template <class Shape, typename Pair>
@@ -42,7 +41,6 @@ struct Int4Operand {
   int tiles;               // from the block's first one to the end of the weight
   int first_tile;
   int next_stage;
-  int columns;  // from the first column of the stage that is read
   uint32_t smem_lane;
   uint32_t smem_scales_lane;
   uint4 codes[kWarpTiles];
@@ -63,7 +61,6 @@ struct Int4Operand {
         lane_idx * 16;
     tiles = (params.matmul.n - 1) / kInt4Rows + 1 - first_tile;
     next_stage = first_stage;
-    columns = params.matmul.k - first_stage * kInt4Columns;
     smem_lane = warp.n * kWarpTiles * kInt4UnitBytes + lane_idx * 16;
     smem_scales_lane = kCodeBytes + warp.n * kWarpTiles * kInt4StageScaleBytes + lane_idx / 4 * 4;
   }
@@ -123,17 +120,6 @@ struct Int4Operand {
     for (int j = 0; j < kWarpTiles; ++j) {
       codes[j] = ld_shared(smem_stage + smem_lane + j * kInt4UnitBytes);
     }
-    // Codes behind the last column meet zeros of x, but zero times infinity is NaN: 8 lies between
-    // the codes, so that its value is finite where those of 0 and 15 are.
-    if (columns < kInt4Columns) {
-#pragma unroll
-      for (int j = 0; j < kWarpTiles; ++j) {
-        codes[j].y = columns <= 1 * kMmaK ? kInt4Eights : codes[j].y;
-        codes[j].z = columns <= 2 * kMmaK ? kInt4Eights : codes[j].z;
-        codes[j].w = columns <= 3 * kMmaK ? kInt4Eights : codes[j].w;
-      }
-    }
-    columns -= kInt4Columns;
   }
 
   __device__ __forceinline__ void load_scales(uint32_t smem_stage, int group_of_stage) {

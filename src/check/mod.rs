@@ -207,6 +207,7 @@ pub fn model_cases() -> Vec<Case> {
         permute_columns::model_cases(),
         matmul::model_cases(),
         matmul::fp8_model_cases(),
+        matmul::int4_model_cases(),
         sample::model_cases(),
         attention_prefill::model_cases(),
         attention_decode::model_cases(),

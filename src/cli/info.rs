@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use llama_kernels::backend::{Backend, WeightFormat};
+use llama_kernels::backend::{Backend, CacheFormat, WeightFormat};
 use llama_kernels::model::checkpoint::Checkpoint;
 use llama_kernels::model::config::RopeScaling;
 use llama_kernels::model::footprint::Footprint;
@@ -18,7 +18,7 @@ use super::progress::bytes;
 
 pub fn run(args: &InfoArgs) -> Result<()> {
     let text = match &args.model {
-        Some(folder) => model(folder, args.weights.into())?,
+        Some(folder) => model(folder, args.weights.into(), args.kv_cache.into())?,
         None => machine(),
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
@@ -85,7 +85,7 @@ fn compiled() -> String {
     "none: this program was built without the feature `kernels`".into()
 }
 
-fn model(folder: &Path, format: WeightFormat) -> Result<String> {
+fn model(folder: &Path, format: WeightFormat, cache: CacheFormat) -> Result<String> {
     // SAFETY: only headers are read from the mapping; a file that is truncated in that moment would end this command,
     // which has nothing to lose.
     let checkpoint =
@@ -94,7 +94,8 @@ fn model(folder: &Path, format: WeightFormat) -> Result<String> {
     let dtype = checkpoint.dtype();
     let dims = config.dims();
     let activations = if dtype == DType::F32 { DType::BF16 } else { dtype };
-    let cache = config.kv_bytes_per_token(activations) * 1024;
+    let cache_dtype = cache.dtype(activations);
+    let cache_bytes = config.kv_bytes_per_token(cache_dtype) * 1024;
     let weights = match format {
         WeightFormat::Native => format!("{} in {dtype}", bytes(checkpoint.weight_bytes())),
         quantised => {
@@ -109,7 +110,7 @@ fn model(folder: &Path, format: WeightFormat) -> Result<String> {
          context       {} tokens\n\
          parameters    {}\n\
          weights       {weights}\n\
-         KV cache      {} per 1K tokens in {activations}\n",
+         KV cache      {} per 1K tokens in {cache_dtype}\n",
         config.num_layers,
         dims.hidden_size,
         dims.num_q_heads,
@@ -122,9 +123,11 @@ fn model(folder: &Path, format: WeightFormat) -> Result<String> {
         scaling(&config.rope.scaling),
         config.context,
         thousands(config.parameter_count()),
-        bytes(cache),
+        bytes(cache_bytes),
     );
-    Ok(head + &format!("kernels       {}\n", compiled()) + &plans::text(config, activations, format))
+    Ok(head
+        + &format!("kernels       {}\n", compiled())
+        + &plans::text(config, activations, format, cache_dtype))
 }
 
 fn scaling(scaling: &RopeScaling) -> String {

@@ -159,6 +159,9 @@ pub struct InfoArgs {
     /// How the layers' weights would be held: shows their size, and the kernels for them
     #[arg(long, value_enum, default_value_t = WeightFormat::Native, requires = "model")]
     pub weights: WeightFormat,
+    /// Likewise for the KV cache
+    #[arg(long, value_enum, default_value_t = CacheFormat::Native, requires = "model")]
+    pub kv_cache: CacheFormat,
 }
 
 #[derive(Args)]

@@ -10,8 +10,8 @@ use llama_kernels::tensor::DType;
 const TOKENS: usize = 1024;
 
 /// The plans of a decode step and of a prefill, for the first GPU of this machine or for what the simulated one is by
-/// default, with the layers' weights in `weights`.
-pub fn text(config: &Config, dtype: DType, weights: WeightFormat) -> String {
+/// default, with the layers' weights in `weights` and a cache in `cache_dtype`.
+pub fn text(config: &Config, dtype: DType, weights: WeightFormat, cache_dtype: DType) -> String {
     let (device, limits) = device();
     let most = TOKENS.min(config.context);
     let steps = [
@@ -26,6 +26,7 @@ pub fn text(config: &Config, dtype: DType, weights: WeightFormat) -> String {
             bias: config.attention_bias,
             mlp_bias: config.mlp_bias,
             dtype,
+            cache_dtype,
             weights,
             limits,
         };
@@ -64,6 +65,7 @@ struct Step {
     bias: bool,
     mlp_bias: bool,
     dtype: DType,
+    cache_dtype: DType,
     weights: WeightFormat,
     limits: Limits,
 }
@@ -86,7 +88,7 @@ impl Step {
         let (q_width, kv_width) = (num_q_heads * head_dim, num_kv_heads * head_dim);
         let attention = AttentionShape {
             dtype,
-            cache_dtype: dtype,
+            cache_dtype: self.cache_dtype,
             head_dim,
             group: num_q_heads / num_kv_heads.max(1),
             num_kv_heads,

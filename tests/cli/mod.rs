@@ -315,6 +315,10 @@ fn info_shows_what_a_model_is_and_needs() {
             assert!(text.contains(part), "{text} does not show {part:?}");
         }
     }
+    let text = stdout(&run(&["info", "--model", "assets/demo-model", "--kv-cache", "fp8"]));
+    for part in ["per 1K tokens in f8_e4m3", "attention_decode_fp8kv_bf16", "attention_prefill_fp8kv_bf16"] {
+        assert!(text.contains(part), "{text} does not show {part:?}");
+    }
     let output = run(&["info"]);
     assert!(output.status.success(), "{}", stderr(&output));
     for part in ["cpu", "cuda", "sim", "kernels"] {

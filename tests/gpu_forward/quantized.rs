@@ -43,34 +43,43 @@ fn check(name: &'static str, weights: WeightFormat, cache: CacheFormat) {
     chunks.extend([1; 3]);
     for (what, chunks) in [("at once", vec![n]), ("in chunks", chunks)] {
         let ours = all(gpu(), &golden, formats, chunks);
-        judge(&format!("{name}, weights {weights}, {what}"), &ours, &right, &naive, vocab_size, dtype);
+        judge(
+            &format!("{name}, weights {weights}, cache {cache:?}, {what}"),
+            &ours,
+            &right,
+            &naive,
+            vocab_size,
+            dtype,
+        );
     }
 }
 
 macro_rules! modes {
-    ($($test:ident: $name:literal, $weights:expr;)*) => {
+    ($($test:ident: $name:literal, $weights:expr, $cache:expr;)*) => {
         $(
             #[test]
             #[cfg_attr(not(kernels_built), ignore = "the CUDA kernels were not built: there is no nvcc")]
             fn $test() {
-                check($name, $weights, NATIVE);
+                check($name, $weights, $cache);
             }
         )*
     };
 }
 
 modes! {
-    int4_llama2_multi_head_f16: "llama2-mha", int4(GroupSize::Of32);
-    int4_llama3_grouped_query: "llama3-gqa", int4(GroupSize::Of64);
-    int4_llama32_tied: "llama32-tied", int4(GroupSize::Of32);
-    int4_bias: "bias", int4(GroupSize::Of32);
-    int4_whole_rows: "sharded", int4(GroupSize::Row);
-    int4_demo_model: "demo-model", int4(GroupSize::Of128);
-    fp8_llama2_multi_head_f16: "llama2-mha", FP8;
-    fp8_llama3_grouped_query: "llama3-gqa", FP8;
-    fp8_bias: "bias", FP8;
-    fp8_yarn_rope: "yarn-rope", FP8;
-    fp8_demo_model: "demo-model", FP8;
+    int4_llama2_multi_head_f16: "llama2-mha", int4(GroupSize::Of32), NATIVE;
+    int4_llama3_grouped_query: "llama3-gqa", int4(GroupSize::Of64), NATIVE;
+    int4_llama32_tied: "llama32-tied", int4(GroupSize::Of32), NATIVE;
+    int4_bias: "bias", int4(GroupSize::Of32), NATIVE;
+    int4_whole_rows: "sharded", int4(GroupSize::Row), NATIVE;
+    int4_demo_model: "demo-model", int4(GroupSize::Of128), NATIVE;
+    fp8_llama2_multi_head_f16: "llama2-mha", FP8, NATIVE;
+    fp8_llama3_grouped_query: "llama3-gqa", FP8, NATIVE;
+    fp8_bias: "bias", FP8, NATIVE;
+    fp8_yarn_rope: "yarn-rope", FP8, NATIVE;
+    fp8_demo_model: "demo-model", FP8, NATIVE;
+    int4_and_an_fp8_cache: "llama3-gqa", int4(GroupSize::Of32), CacheFormat::Fp8;
+    fp8_and_an_fp8_cache: "demo-model", FP8, CacheFormat::Fp8;
 }
 
 const SMALL: &str = "llama3-gqa";

@@ -5,7 +5,7 @@ use super::super::memory::Operand;
 use super::super::problem::{Call, Expected, Outcome, Problem};
 use super::super::values::{ACTIVATIONS, Rng, bytes, cpu, decode, encode, spread};
 use super::problem::{FAR, Kind, PERIOD, Path, special, workspace};
-use super::{WORKSPACE, most_tokens};
+use super::{MODEL_WORKSPACE, WORKSPACE, most_tokens};
 use crate::Result;
 use crate::backend::{self, Activation, ActivationMut, Backend, Epilogue, RowOrder};
 use crate::ops::{self, Fp8Mut, Fp8Out, Fp8Ref, MatmulFp8, QuantizeFp8};
@@ -139,7 +139,7 @@ pub(in super::super) fn model_cases() -> Vec<Case> {
                 sums(m, hidden, intermediate, ROWS),
                 sums(m, hidden, intermediate, BLOCKS),
             ] {
-                let (path, kind) = (Path::Planned, Kind::Sampled);
+                let (path, kind) = (Path::PlannedWith(MODEL_WORKSPACE), Kind::Sampled);
                 cases.push(Product { dtype, shape, path, kind }.case());
             }
         }

@@ -3,7 +3,7 @@
 use super::super::memory::{Memory, Operand};
 use super::super::values::{ACTIVATIONS, decode, encode};
 use super::problem::{Call, Draw, Format, Kind, Path, Stored};
-use super::{Case, WORKSPACE, biased, case, f32_out, most_tokens, sums, swiglu};
+use super::{Case, MODEL_WORKSPACE, WORKSPACE, biased, case, f32_out, most_tokens, sums, swiglu};
 use crate::Result;
 use crate::gpu::{Stream, TensorRef};
 use crate::ops::{self, Int4Ref, MatmulInt4};
@@ -26,6 +26,14 @@ enum Zeros {
     /// From 0 to 16.
     Integer,
     Fractional,
+    /// None, and scales so large that some codes, which the weight has none of, would be infinite in f16.
+    Overflowing,
+}
+
+impl Zeros {
+    fn stored(self) -> bool {
+        matches!(self, Zeros::Integer | Zeros::Fractional)
+    }
 }
 
 /// A 16-bit x with a weight in 4-bit codes.
@@ -43,7 +51,7 @@ impl Format for Codes {
     const OP: &'static str = "matmul_int4";
 
     fn operands(self, k: usize) -> Operands {
-        Operands::Int4 { group: self.group.columns(k), zeros: self.zeros != Zeros::None }
+        Operands::Int4 { group: self.group.columns(k), zeros: self.zeros.stored() }
     }
 
     fn name(self) -> String {
@@ -55,6 +63,7 @@ impl Format for Codes {
             Zeros::None => "",
             Zeros::Integer => ", zeros",
             Zeros::Fractional => ", fractional zeros",
+            Zeros::Overflowing => ", overflowing codes",
         };
         let scales = self.scales.map_or(String::new(), |dtype| format!(", scales in {dtype}"));
         format!(" g{group}{zeros}{scales}")
@@ -72,17 +81,24 @@ impl Format for Codes {
         let deviation = 0.5 / (k as f64).sqrt();
         let scales = (0..groups).map(|_| {
             let sign = if draw.rng.below(4) == 0 { -1.0 } else { 1.0 };
-            let magnitude =
-                if exact { 2.0 } else { deviation * (0.5 + draw.rng.below(1000) as f64 / 1000.0) };
+            let magnitude = match (self.zeros, exact) {
+                (Zeros::Overflowing, _) => 9000.0,
+                (_, true) => 2.0,
+                (_, false) => deviation * (0.5 + draw.rng.below(1000) as f64 / 1000.0),
+            };
             sign * magnitude
         });
         let scales = bits(scales.collect());
         let zeros = match self.zeros {
-            Zeros::None => None,
+            Zeros::None | Zeros::Overflowing => None,
             Zeros::Integer => Some(bits((0..groups).map(|_| draw.rng.below(17) as f64).collect())),
             Zeros::Fractional => Some(bits((0..groups).map(|_| draw.rng.below(33) as f64 / 2.0).collect())),
         };
-        let codes = (0..n * k / 2).map(|_| draw.rng.below(256) as u8).collect();
+        let code = |draw: &mut Draw| match self.zeros {
+            Zeros::Overflowing => 3 + draw.rng.below(11) as u8,
+            _ => draw.rng.below(16) as u8,
+        };
+        let codes = (0..n * k / 2).map(|_| code(draw) | code(draw) << 4).collect();
         let int4 = Int4::new(Int4Parts { n, k, group_size: self.group, dtype, codes, scales, zeros })?;
         let numbers = decode(draw.dtype, &int4.dequantize("weight", draw.dtype)?.data);
         let packed = Packed::new(&int4);
@@ -101,7 +117,7 @@ impl Format for Codes {
         // Operands have two dimensions at most.
         let scales = memory.read("scales")?;
         let groups = k / group.columns(k);
-        let shape = [n.div_ceil(TILE), groups, 1 + usize::from(zeros != Zeros::None), TILE];
+        let shape = [n.div_ceil(TILE), groups, 1 + usize::from(zeros.stored()), TILE];
         let strides = [groups * shape[2] * TILE, shape[2] * TILE, TILE, 1];
         // SAFETY: the same elements, as many.
         let scales = unsafe {
@@ -154,6 +170,8 @@ pub(in super::super) fn cases() -> Vec<Case> {
             };
             of(GroupSize::Of32, Zeros::None, sums(130.min(most), 72, 96), path, Kind::Strided);
             of(GroupSize::Row, Zeros::Fractional, sums(5, 8, 16), path, Kind::Plain);
+            // What stands behind the last column is no infinity.
+            of(GroupSize::Row, Zeros::Overflowing, f32_out(sums(5, 24, 80)), path, Kind::Exact);
             of(
                 GroupSize::Of128,
                 Zeros::Integer,
@@ -210,6 +228,27 @@ pub(in super::super) fn cases() -> Vec<Case> {
         let shape = sums(2100, 304, 32);
         let format = codes(&shape, GroupSize::Of32);
         cases.push(case(format, DType::BF16, shape, Path::Tile(tile), Kind::Exact));
+    }
+    cases
+}
+
+/// The products of Llama 3 8B and 70B in groups of 128: decoded tokens, alone and in batches, and a prompt.
+pub(in super::super) fn model_cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (dtype, hidden, q_width, intermediate) in
+        [(DType::BF16, 4096, 4096, 14336), (DType::F16, 8192, 8192, 28672)]
+    {
+        for m in [1, 16, 32, 256, 2048] {
+            for shape in [
+                sums(m, q_width + 2048, hidden),
+                sums(m, hidden, q_width),
+                swiglu(m, 2 * intermediate, hidden),
+                sums(m, hidden, intermediate),
+            ] {
+                let format = codes(&shape, GroupSize::Of128);
+                cases.push(case(format, dtype, shape, Path::PlannedWith(MODEL_WORKSPACE), Kind::Sampled));
+            }
+        }
     }
     cases
 }

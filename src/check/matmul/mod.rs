@@ -17,10 +17,13 @@ use crate::tensor::DType;
 use problem::{Call, Draw, Format, Kind, Path, Stored, name, problem, row_of_first_part};
 
 pub(super) use fp8::{cases as fp8_cases, model_cases as fp8_model_cases};
-pub(super) use int4::cases as int4_cases;
+pub(super) use int4::{cases as int4_cases, model_cases as int4_model_cases};
 
 /// Bytes of workspace that are enough for small shapes.
 const WORKSPACE: usize = 4 << 20;
+
+/// As much as a plan asks for on any device with a few hundred multiprocessors.
+const MODEL_WORKSPACE: usize = 64 << 20;
 
 /// All tiles of [`plan::matmul_candidates`](crate::plan::matmul_candidates).
 const TILES: [[u32; 3]; 7] =
@@ -161,7 +164,7 @@ pub(super) fn model_cases() -> Vec<Case> {
                 shapes.push(f32_out(sums(m, 128_256, hidden)));
             }
             for shape in shapes {
-                let (path, kind) = (Path::Planned, Kind::Sampled);
+                let (path, kind) = (Path::PlannedWith(MODEL_WORKSPACE), Kind::Sampled);
                 cases.push(case(Native, dtype, shape, path, kind));
             }
         }

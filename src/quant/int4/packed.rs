@@ -1,6 +1,6 @@
 //! The order of codes and scales that the matmul kernels read.
 
-use super::{GroupSize, Int4, Int4Parts, value};
+use super::{GroupSize, Int4, Int4Parts, SYMMETRIC_ZERO, value};
 use crate::par;
 use crate::tensor::DType;
 
@@ -9,8 +9,10 @@ const TILE: usize = Packed::TILE;
 const HALF: usize = TILE / 2;
 /// Columns of a unit: those of 16 bytes of each lane.
 const UNIT: usize = 64;
-/// Steps of a unit: 16 columns, one word of each lane.
+/// Steps of a unit: so many columns, one word of each lane.
 const STEPS: usize = 4;
+const STEP_COLUMNS: usize = UNIT / STEPS;
+const WORD_BYTES: usize = LANE_BYTES / STEPS;
 /// Bytes of a lane in a unit.
 const LANE_BYTES: usize = 16;
 /// Bytes of a tile's unit: those of 32 lanes.
@@ -31,7 +33,8 @@ const UNIT_BYTES: usize = 512;
 ///
 /// Words are little-endian. Scales are `[ceil(n / 16)][groups][1 or 2][8 g][2]` in their 16-bit type: those of the rows `g`
 /// and `g + 8` side by side; behind the 16 scales of a group stand its 16 zeros, if the weight has zeros. Rows beyond `n`
-/// have code 0 and scale 0 (and zero 0), columns beyond `k` code 0.
+/// have code 0 and scale 0 (and zero 0), columns beyond `k` the code next to their row's zero: its value is finite where that of
+/// any code is, so that it may meet the zeros beyond the end of an activation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packed {
     n: usize,
@@ -80,6 +83,17 @@ impl Packed {
             let rows = &codes[tile * TILE * row..];
             let (upper, lower) = rows[..rows.len().min(TILE * row)].split_at(HALF * row);
             pack_tile(upper, lower, row, out);
+            if !k.is_multiple_of(UNIT) {
+                let zero = |row: usize| match zeros {
+                    Some(zeros) => {
+                        zeros.get((tile * TILE + row + 1) * groups - 1).map(|&zero| value(dtype, zero))
+                    }
+                    None => (tile * TILE + row < n).then_some(f32::from(SYMMETRIC_ZERO)),
+                };
+                pad_tile(k, out, |row| {
+                    zero(row).map_or(0, |zero| zero.round_ties_even().clamp(0.0, 15.0) as u8)
+                });
+            }
         });
         par::chunks(&mut packed.scales, groups * arrays * TILE, |tile, out| {
             let rows = (n - tile * TILE).min(TILE);
@@ -188,6 +202,18 @@ fn pack_tile(upper: &[u8], lower: &[u8], row: usize, out: &mut [u8]) {
     }
 }
 
+/// Fills the columns behind the last one of a tile's last unit with `code` of their row.
+fn pad_tile(k: usize, out: &mut [u8], code: impl Fn(usize) -> u8) {
+    let Some(unit) = out.chunks_exact_mut(UNIT_BYTES).next_back() else { return };
+    for (g, lanes) in unit.chunks_exact_mut(UNIT_BYTES / HALF).enumerate() {
+        // Two neighbours each of the rows `g` and `g + 8`, in turns.
+        let byte = code(g) | code(g + HALF) << 4;
+        for lane in lanes.chunks_exact_mut(LANE_BYTES) {
+            lane[k % UNIT / STEP_COLUMNS * WORD_BYTES..].fill(byte);
+        }
+    }
+}
+
 /// The steps of row `g` of half a tile; none where there is no such half.
 fn steps(half: &[u8], g: usize, row: usize) -> &[[u8; 8]] {
     half.get(g * row..(g + 1) * row).unwrap_or_default().as_chunks().0
@@ -271,13 +297,35 @@ mod tests {
                         let column = 64 * unit + 16 * s + 2 * t + [0, 0, 8, 8][p];
                         for odd in 0..2 {
                             let held = word >> (4 * p + 16 * odd) & 15;
-                            let inside = row < n && column + odd < k;
-                            let expected = if inside { digit_of(row, column + odd) } else { 0 };
+                            let expected = match (row < n, column + odd < k) {
+                                (true, true) => digit_of(row, column + odd),
+                                (true, false) => usize::from(SYMMETRIC_ZERO),
+                                (false, _) => 0,
+                            };
                             assert_eq!(held as usize, expected, "{n} x {k}, digit {digit}: {row}, {column}");
                         }
                     }
                 }
             }
+        }
+    }
+
+    /// What stands behind the last column is as near to the zero as a code can be.
+    #[test]
+    fn columns_behind_the_last_one_are_no_larger_than_any() {
+        let zero = |row: usize| [0.0, 3.4, 16.0, -2.5, 7.5][row % 5];
+        let number = |array: usize, row: usize, _: usize| match array {
+            0 => 0,
+            _ => super::super::bits(DType::F16, zero(row)),
+        };
+        let packed = Packed::new(&weight([24, 80], GroupSize::Row, true, |_, _| 5, number));
+        let unit = packed.codes().as_chunks::<UNIT_BYTES>().0[3];
+        let words = unit.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes));
+        for (i, word) in words.enumerate() {
+            let row = 16 + i / 16;
+            let code = if i % 4 == 0 { 5 } else { [0, 3, 15, 0, 8][row % 5] };
+            // The upper half of the tile is not there.
+            assert_eq!(word, code * 0x0F0F_0F0F / 15, "{row}");
         }
     }
 
