@@ -3,7 +3,7 @@
 use super::super::Case;
 use super::super::memory::Operand;
 use super::super::problem::{Call, Expected, Outcome, Problem};
-use super::super::values::{ACTIVATIONS, Rng, bytes, cpu, decode, encode, spread};
+use super::super::values::{ACTIVATIONS, Rng, bytes, cpu, encode, spread};
 use super::problem::{FAR, Kind, PERIOD, Path, special, workspace};
 use super::{MODEL_WORKSPACE, WORKSPACE, most_tokens};
 use crate::Result;

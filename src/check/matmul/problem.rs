@@ -200,9 +200,10 @@ impl Values {
                 .collect(),
         }
     }
+}
 
-    /// The formula with the errors that count where the output is f32. A tensor core adds eight products and the accumulator
-    /// at a time, and cuts off toward zero; approximate exponential and quotient are off by some units in the last place.
+impl Answers for Values {
+    /// A tensor core adds eight products and the accumulator at a time, and cuts off toward zero.
     fn accumulated(&self, shape: &MatmulShape) -> Vec<f64> {
         let dot = |x: &[f64], row: &[f64]| {
             x.chunks(8).zip(row.chunks(8)).fold(0.0, |sum: f32, (x, row)| {
@@ -215,20 +216,15 @@ impl Values {
         let mut out = Vec::with_capacity(shape.m * height);
         for x in self.x.chunks(k) {
             for n in 0..height {
-                let mut sums = self.parts.iter().enumerate().map(|(i, part)| {
+                let sums = self.parts.iter().enumerate().map(|(i, part)| {
                     dot(x, &part[n * k..][..k]) + self.biases.get(i).map_or(0.0, |bias| bias[n] as f32)
                 });
-                let first = sums.next().unwrap_or(0.0);
-                let exp = (-first * std::f32::consts::LOG2_E).exp2() * (1.0 + 2.0 * f32::EPSILON);
-                let value =
-                    sums.next().map_or(first, |up| first / (1.0 + exp) * up * (1.0 - 2.0 * f32::EPSILON));
-                out.push(f64::from(value));
+                out.push(approximately(sums));
             }
         }
         out
     }
 
-    /// The CPU reference in `A`, rounding to `out` where it stores.
     fn reference<A: Real>(&self, dtype: DType, shape: &MatmulShape, out: DType) -> Result<Vec<u8>> {
         let k = shape.k;
         let host = |values: &Vec<f64>, shape: Vec<usize>| HostTensor {
@@ -257,6 +253,33 @@ impl Values {
         })?;
         bytes(&result)
     }
+}
+
+/// The numbers of a product, of which two answers can be had.
+pub(super) trait Answers {
+    /// The CPU reference in `A`, rounding to `out` where it stores.
+    fn reference<A: Real>(&self, dtype: DType, shape: &MatmulShape, out: DType) -> Result<Vec<u8>>;
+
+    /// The formula with the errors that count where the output is f32.
+    fn accumulated(&self, shape: &MatmulShape) -> Vec<f64>;
+
+    /// The reference, and what its own roundings make of it.
+    fn near(&self, dtype: DType, shape: &MatmulShape) -> Result<[Vec<f64>; 2]> {
+        let reference = decode(DType::F64, &self.reference::<f64>(dtype, shape, DType::F64)?);
+        let naive = match shape.out_f32 {
+            true => self.accumulated(shape),
+            false => decode(dtype, &self.reference::<f32>(dtype, shape, dtype)?),
+        };
+        Ok([reference, naive])
+    }
+}
+
+/// What follows the sum, or the sums of gate and up, by an approximate exponential and quotient, which are off by some units in
+/// the last place.
+pub(super) fn approximately(mut sums: impl Iterator<Item = f32>) -> f64 {
+    let first = sums.next().unwrap_or(0.0);
+    let exp = (-first * std::f32::consts::LOG2_E).exp2() * (1.0 + 2.0 * f32::EPSILON);
+    f64::from(sums.next().map_or(first, |up| first / (1.0 + exp) * up * (1.0 - 2.0 * f32::EPSILON)))
 }
 
 /// The f32 next to a number on the side of zero.
@@ -337,15 +360,6 @@ fn expected(
     out_dtype: DType,
     kind: Kind,
 ) -> Result<Expected> {
-    let near = |values: &Values, shape: &MatmulShape| -> Result<[Vec<f64>; 2]> {
-        let reference = decode(DType::F64, &values.reference::<f64>(dtype, shape, DType::F64)?);
-        let naive = if shape.out_f32 {
-            values.accumulated(shape)
-        } else {
-            decode(out_dtype, &values.reference::<f32>(dtype, shape, out_dtype)?)
-        };
-        Ok([reference, naive])
-    };
     Ok(match kind {
         // An exact sum is rounded once, whatever it was accumulated in.
         Kind::Exact => Expected::Bits(values.reference::<f64>(dtype, shape, out_dtype)?),
@@ -355,11 +369,11 @@ fn expected(
                 (spread(&mut rng, SAMPLED[0], shape.m), spread(&mut rng, SAMPLED[1], shape.out_width()));
             let n = columns.len() * values.parts.len();
             let sample = MatmulShape { m: rows.len(), n, ..*shape };
-            let [reference, naive] = near(&values.sample(shape, &rows, &columns), &sample)?;
+            let [reference, naive] = values.sample(shape, &rows, &columns).near(dtype, &sample)?;
             Expected::Sample { rows, columns, reference, naive }
         }
         _ => {
-            let [reference, naive] = near(values, shape)?;
+            let [reference, naive] = values.near(dtype, shape)?;
             Expected::Near { reference, naive }
         }
     })

@@ -1,5 +1,6 @@
 //! Codes, scales and biases, and what must come of them.
 
+use super::super::problem::{Answers, approximately};
 use super::*;
 
 /// Tokens, and groups of 8 columns, of [`Kind::Sampled`] that are compared.
@@ -139,15 +140,6 @@ impl Values {
     /// What must come of them.
     pub fn expected(&self, shape: &MatmulShape, dtype: DType, kind: Kind) -> Result<Expected> {
         let out_dtype = if shape.out_f32 { DType::F32 } else { dtype };
-        let near = |values: &Values, shape: &MatmulShape| -> Result<[Vec<f64>; 2]> {
-            let reference = decode(DType::F64, &values.reference::<f64>(dtype, shape, DType::F64)?);
-            let naive = if shape.out_f32 {
-                values.accumulated(shape)
-            } else {
-                decode(out_dtype, &values.reference::<f32>(dtype, shape, out_dtype)?)
-            };
-            Ok([reference, naive])
-        };
         Ok(match kind {
             // An exact sum is rounded once, whatever it was accumulated in.
             Kind::Exact if !shape.quantized => {
@@ -161,11 +153,11 @@ impl Values {
                     groups.iter().flat_map(|group| group * ROW_GROUP..(group + 1) * ROW_GROUP).collect();
                 let n = columns.len() * self.parts.len();
                 let sample = MatmulShape { m: rows.len(), n, ..*shape };
-                let [reference, naive] = near(&self.sample(shape, &rows, &groups), &sample)?;
+                let [reference, naive] = self.sample(shape, &rows, &groups).near(dtype, &sample)?;
                 Expected::Sample { rows, columns, reference, naive }
             }
             _ => {
-                let [reference, naive] = near(self, shape)?;
+                let [reference, naive] = self.near(dtype, shape)?;
                 Expected::Near { reference, naive }
             }
         })
@@ -201,8 +193,9 @@ impl Values {
             parts: self.parts.iter().map(part).collect(),
         }
     }
+}
 
-    /// The CPU reference in `A`, rounding to `out` where it stores.
+impl Answers for Values {
     fn reference<A: Real>(&self, dtype: DType, shape: &MatmulShape, out: DType) -> Result<Vec<u8>> {
         let MatmulShape { m, k, .. } = *shape;
         let biases = self.parts.iter().filter(|part| !part.bias.is_empty());
@@ -247,8 +240,7 @@ impl Values {
         bytes(&result)
     }
 
-    /// The formula with the errors that count where the output is f32: those of tensor cores that add sixteen products and
-    /// the accumulator at a time and keep [`SHORT_BITS`] bits, and of approximate exponentials and quotients.
+    /// Tensor cores that add sixteen products and the accumulator at a time, and keep [`SHORT_BITS`] bits.
     fn accumulated(&self, shape: &MatmulShape) -> Vec<f64> {
         let (k, height, blocks) = (shape.k, shape.out_width(), shape.k.div_ceil(BLOCK));
         let [of_x, of_weight] = super::scales(shape);
@@ -260,7 +252,7 @@ impl Values {
         let mut out = Vec::with_capacity(shape.m * height);
         for (m, x) in self.x.chunks(k).enumerate() {
             for n in 0..height {
-                let mut sums = self.parts.iter().map(|part| {
+                let sums = self.parts.iter().map(|part| {
                     let of_blocks = x.chunks(BLOCK).zip(part.codes[n * k..][..k].chunks(BLOCK)).enumerate();
                     let sum = of_blocks.fold(0f32, |sum, (block, (x, row))| {
                         let token = scale(&self.x_scales, of_x, m, block);
@@ -272,11 +264,7 @@ impl Values {
                     });
                     sum + part.bias.get(n).map_or(0.0, |&bias| bias as f32)
                 });
-                let first = sums.next().unwrap_or(0.0);
-                let exp = (-first * std::f32::consts::LOG2_E).exp2() * (1.0 + 2.0 * f32::EPSILON);
-                let value =
-                    sums.next().map_or(first, |up| first / (1.0 + exp) * up * (1.0 - 2.0 * f32::EPSILON));
-                out.push(f64::from(value));
+                out.push(approximately(sums));
             }
         }
         out
