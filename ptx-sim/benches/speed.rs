@@ -117,6 +117,16 @@ fn speed(criterion: &mut Criterion) {
             group.bench_function(id, |b| b.iter(|| black_box(launch(&prepared))));
         }
     }
+    let mut wgmma = Case { name: "wgmma", kernel: "wgmma", ptx: include_str!("kernels/wgmma.ptx"), ..case };
+    wgmma.config.grid = [1, 1, 1];
+    for mode in [TensorMode::BitAccurate, TensorMode::Fast] {
+        let mut options = RunOptions::default();
+        options.tensor_mode = mode;
+        let prepared = prepare(&wgmma, ComputeCapability::Sm90, options);
+        group.throughput(Throughput::Elements(launch(&prepared).counters.tensor_flops["bf16"]));
+        let id = BenchmarkId::new(format!("{mode:?}"), "wgmma");
+        group.bench_function(id, |b| b.iter(|| black_box(launch(&prepared))));
+    }
     group.finish();
 }
 

@@ -101,6 +101,8 @@ pub struct DeviceProperties {
     pub reserved_shared_memory_per_block: u32,
     /// Blocks of a cluster at most, without opting in to more; 1 where there are no clusters.
     pub max_cluster_size: u32,
+    /// Blocks of a cluster at most where a launch allows those that not every device takes.
+    pub max_cluster_size_optin: u32,
     /// Bytes of constant memory of a module at most.
     pub constant_memory: u32,
     /// Bytes of a kernel's parameters at most.
@@ -134,6 +136,7 @@ impl DeviceProperties {
             shared_memory_per_block_optin: optin << 10,
             reserved_shared_memory_per_block: 1 << 10,
             max_cluster_size: if compute_capability >= Sm90 { 8 } else { 1 },
+            max_cluster_size_optin: if compute_capability >= Sm90 { 16 } else { 1 },
             constant_memory: 64 << 10,
             max_parameter_bytes: if compute_capability >= Sm90 { 32764 } else { 4096 },
         }
@@ -160,11 +163,14 @@ pub struct Checks {
     pub initialization: bool,
     /// Data races in shared and global memory.
     pub races: bool,
+    /// Mbarriers that are initialised and then used by the asynchronous proxy without a fence (`fence.mbarrier_init`,
+    /// `fence.proxy.async`) between.
+    pub mbarrier_init_fence: bool,
 }
 
 impl Default for Checks {
     fn default() -> Self {
-        Self { initialization: true, races: true }
+        Self { initialization: true, races: true, mbarrier_init_fence: true }
     }
 }
 

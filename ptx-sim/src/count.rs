@@ -73,6 +73,11 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// Warp instructions.
+    pub fn instructions(&self) -> u64 {
+        self.by_class.iter().sum()
+    }
+
     /// An access to shared memory has had so many conflicts.
     pub fn note_conflicts(&mut self, pc: Pc, conflicts: u64) {
         if conflicts != 0 {
@@ -124,7 +129,7 @@ impl Tally {
         let mut bank_conflicts: Vec<_> = self.conflicts.iter().filter_map(conflicts_at).collect();
         bank_conflicts.sort_by_key(|place| place.location.ptx_line);
         Counters {
-            instructions: self.by_class.iter().sum(),
+            instructions: self.instructions(),
             thread_instructions: self.thread_instructions,
             by_class: InstructionClass::ALL.iter().map(|c| (c.name(), self.by_class[*c as usize])).collect(),
             divergent_branches: self.divergent_branches,

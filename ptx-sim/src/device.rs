@@ -53,6 +53,15 @@ struct Queued {
     residency: exec::Residency,
 }
 
+/// Blocks of launches that overlap at most: a limit of race checks.
+const MOST_BLOCKS: u64 = 1 << 29;
+
+impl Queued {
+    fn blocks(&self) -> u64 {
+        self.config.grid.iter().map(|n| u64::from(*n)).product()
+    }
+}
+
 /// A failure of the memory, as an error of an operation.
 fn failed(operation: &'static str) -> impl Fn(String) -> Error {
     move |message| Error::Memory { operation, message }
@@ -195,38 +204,69 @@ impl Device {
             Operation::Copy { to, from, bytes } => {
                 return memory.copy(to, from, bytes).map_err(failed("copy"));
             }
-            Operation::Launch(queued) => queued,
+            Operation::Launch(queued) => *queued,
         };
-        let blocks: u64 = queued.config.grid.iter().map(|n| u64::from(*n)).product();
-        let numbers = memory.begin_launch(blocks).map_err(failed("launch"))?;
-        state.launches += 1;
-        let seed = queued.options.seed;
-        let launch = Launch {
-            program: &queued.kernel.program,
-            config: queued.config,
-            parameters: &queued.parameters,
-            memory,
-            properties: &self.shared.properties,
-            options: queued.options,
-            numbers,
-            grid_id: state.launches,
-            shared_bytes: queued.shared_bytes,
-            residency: queued.residency,
+        let mut launches = vec![queued];
+        while let Some(next) = self.next_overlapping(state, stream, &launches) {
+            launches.push(next);
+        }
+        self.run_launches(state, stream, &launches)
+    }
+
+    /// The next launch of a stream, where it may start before those have ended that are in front of it.
+    fn next_overlapping(&self, state: &mut State, stream: usize, before: &[Queued]) -> Option<Queued> {
+        let fits = |next: &Queued| {
+            let blocks = before.iter().fold(next.blocks(), |sum, queued| sum.saturating_add(queued.blocks()));
+            blocks < MOST_BLOCKS && before.first().is_some_and(|first| first.options == next.options)
         };
-        let (tally, output) = exec::run(&launch).map_err(Error::Violation)?;
-        let counters = tally.counters(&queued.kernel.program);
-        state.totals.add(&counters);
-        state.reports[stream].push(Report {
-            kernel: queued.kernel.name().into(),
-            grid: queued.config.grid,
-            block: queued.config.block,
-            shared_bytes: queued.shared_bytes,
-            resident_blocks: u64::from(queued.residency.total).min(blocks) as u32,
-            seed,
-            counters,
-            output,
-        });
-        Ok(())
+        match state.streams[stream].pop_front()? {
+            Operation::Launch(next) if next.config.programmatic && fits(&next) => Some(*next),
+            other => {
+                state.streams[stream].push_front(other);
+                None
+            }
+        }
+    }
+
+    fn run_launches(&self, state: &mut State, stream: usize, queued: &[Queued]) -> Result<()> {
+        let sizes: Vec<_> =
+            queued.iter().map(|one| (one.blocks(), one.config.cluster.iter().product())).collect();
+        let numbers = self.shared.memory.begin_launches(&sizes).map_err(failed("launch"))?;
+        let launches: Vec<Launch<'_>> = queued
+            .iter()
+            .zip(numbers)
+            .map(|(one, numbers)| {
+                state.launches += 1;
+                Launch {
+                    program: &one.kernel.program,
+                    config: one.config,
+                    parameters: &one.parameters,
+                    memory: &self.shared.memory,
+                    properties: &self.shared.properties,
+                    options: one.options.clone(),
+                    numbers,
+                    grid_id: state.launches,
+                    shared_bytes: one.shared_bytes,
+                    residency: one.residency,
+                }
+            })
+            .collect();
+        let exec::Outcome { done, fail } = exec::run(&launches);
+        for (one, (tally, output)) in queued.iter().zip(done) {
+            let counters = tally.counters(&one.kernel.program);
+            state.totals.add(&counters);
+            state.reports[stream].push(Report {
+                kernel: one.kernel.name().into(),
+                grid: one.config.grid,
+                block: one.config.block,
+                shared_bytes: one.shared_bytes,
+                resident_blocks: u64::from(one.residency.total).min(one.blocks()) as u32,
+                seed: one.options.seed,
+                counters,
+                output,
+            });
+        }
+        fail.map_or(Ok(()), |fail| Err(Error::Violation(fail)))
     }
 }
 
@@ -253,15 +293,15 @@ impl Stream {
     /// driver refuses; what the kernel does wrong is found when it runs.
     pub fn launch(&self, kernel: &Kernel, config: &LaunchConfig, parameters: &[u8]) -> Result<()> {
         let properties = &self.device.shared.properties;
-        let (shared_bytes, residency) = config.check(&kernel.program, properties, parameters.len())?;
+        let checked = config.check(&kernel.program, properties, parameters.len())?;
         let mut state = self.device.state();
         let queued = Queued {
             kernel: kernel.clone(),
-            config: *config,
+            config: checked.config,
             parameters: parameters.to_vec(),
             options: state.options.clone(),
-            shared_bytes,
-            residency,
+            shared_bytes: checked.shared_bytes,
+            residency: checked.residency,
         };
         state.streams[self.index].push_back(Operation::Launch(Box::new(queued)));
         Ok(())

@@ -55,9 +55,25 @@ pub enum Error {
         /// What was wrong with it.
         message: String,
     },
+    /// A tensor map that a driver would refuse.
+    #[error(transparent)]
+    TensorMap(#[from] TensorMapError),
     /// A kernel broke a rule while it ran.
     #[error("{0}")]
     Violation(Box<Violation>),
+}
+
+/// What is wrong with a [`crate::TensorMap`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("tensor map: {field} is {given}, expected {expected}")]
+#[non_exhaustive]
+pub struct TensorMapError {
+    /// The field, such as `strides[1]`.
+    pub field: String,
+    /// What is allowed.
+    pub expected: String,
+    /// What was given.
+    pub given: String,
 }
 
 /// An instruction or directive that is not executed.

@@ -7,8 +7,10 @@ mod argument;
 mod buffer;
 mod json;
 mod scalar;
+mod tensor_map;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,6 +20,7 @@ use anyhow::Context;
 pub use argument::{Argument, ParameterShape, pack};
 pub use buffer::{Buffer, Fill, why_not_writable};
 pub use json::FieldError;
+pub use value::Placed;
 
 use buffer::{Buffers, input_file, output_file};
 use json::{Json, Node, Result};
@@ -36,6 +39,7 @@ const LAUNCH_FIELDS: &[&str] = &[
     "dynamic_shared_bytes",
     "registers_per_thread",
     "arguments",
+    "programmatic",
     "repeat",
     "variables",
 ];
@@ -61,6 +65,8 @@ pub struct Launch {
     pub dynamic_shared_bytes: u32,
     pub registers_per_thread: Option<u32>,
     pub arguments: Vec<Argument>,
+    /// Whether it may begin before the launch in front of it has ended.
+    pub programmatic: bool,
     pub repeat: u32,
 }
 
@@ -166,6 +172,7 @@ fn read_launch(
         dynamic_shared_bytes: fields.get("dynamic_shared_bytes").map_or(Ok(0), |node| node.u32(0))?,
         registers_per_thread: fields.get("registers_per_thread").map(|node| node.u32(1)).transpose()?,
         arguments,
+        programmatic: fields.get("programmatic").map_or(Ok(false), |node| node.bool())?,
         repeat: fields.get("repeat").map_or(Ok(1), |node| node.integer(1, MAX_REPEAT))? as u32,
     })
 }

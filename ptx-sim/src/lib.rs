@@ -72,18 +72,20 @@ mod race;
 mod report;
 mod report_table;
 mod tensor;
+mod tensor_map;
 mod violation;
 mod wide;
 
 pub use config::{Checks, ComputeCapability, DeviceProperties, RunOptions, TensorMode};
 pub use device::{Device, Stream};
-pub use error::{Error, Result, Unsupported};
+pub use error::{Error, Result, TensorMapError, Unsupported};
 pub use launch::LaunchConfig;
 pub use module::{Inspection, Kernel, KernelInfo, Module, inspect};
 pub use program::Parameter;
 pub use report::{
     BankConflicts, Counters, GlobalTraffic, InstructionClass, Report, SharedTraffic, SourceLocation, Totals,
 };
+pub use tensor_map::{TensorFill, TensorInterleave, TensorL2Promotion, TensorMap, TensorSwizzle, TensorType};
 pub use violation::{AccessKind, PriorAccess, ThreadLocation, Violation, ViolationKind};
 
 /// Reads PTX and forgets it: the fuzz target's way in.

@@ -1,5 +1,7 @@
 //! Modules: PTX that is loaded on a device.
 
+mod used;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -134,6 +136,14 @@ pub struct KernelInfo {
     pub min_blocks_per_sm: Option<u32>,
     /// `.maxnreg`.
     pub max_registers: Option<u32>,
+    /// `.reqnctapercluster`: every launch has clusters of so many blocks.
+    pub required_cluster: Option<[u32; 3]>,
+    /// `.maxclusterrank`: blocks of a cluster at most.
+    pub max_cluster_blocks: Option<u32>,
+    /// `.explicitcluster`: every launch has clusters.
+    pub explicit_cluster: bool,
+    /// `.blocksareclusters`: the grid of a launch counts clusters.
+    pub blocks_are_clusters: bool,
     /// Instructions by opcode without modifiers, as they stand in the file.
     pub instructions: std::collections::BTreeMap<String, u32>,
 }
@@ -177,6 +187,10 @@ pub fn inspect(ptx: &str) -> Result<Inspection> {
             required_block: function.directives.required_block,
             min_blocks_per_sm: function.directives.min_blocks_per_sm,
             max_registers: function.directives.max_registers,
+            required_cluster: function.directives.required_cluster,
+            max_cluster_blocks: function.directives.max_cluster_rank,
+            explicit_cluster: function.directives.explicit_cluster,
+            blocks_are_clusters: function.directives.blocks_are_clusters,
             instructions,
         });
     }
@@ -219,18 +233,7 @@ impl Layout {
                     layout.addresses.insert(name, (variable.space, address));
                 }
                 Space::Shared if variable.size == 0 => dynamic.push((name, variable.align)),
-                Space::Shared => {
-                    let start = layout.shared_bytes.checked_next_multiple_of(variable.align.max(1));
-                    let end = start.and_then(|start| start.checked_add(variable.size));
-                    let (Some(start), Some(end)) = (start, end.filter(|end| *end <= u32::MAX.into())) else {
-                        return Err(Error::syntax(
-                            variable.line,
-                            format!("`{name}` needs too much shared memory"),
-                        ));
-                    };
-                    layout.shared_bytes = end;
-                    layout.addresses.insert(name, (Space::Shared, windows::SHARED_BASE + start));
-                }
+                Space::Shared => layout.place_shared(name, variable)?,
                 _ => {
                     let message = format!("`{name}` lies in a state space that modules cannot have");
                     return Err(Error::syntax(variable.line, message));
@@ -242,6 +245,29 @@ impl Layout {
             layout.addresses.insert(name, (Space::Shared, align));
         }
         Ok(layout)
+    }
+
+    /// Places a variable of shared memory behind those that are there.
+    fn place_shared(&mut self, name: String, variable: &ast::Variable) -> Result<()> {
+        let start = self.shared_bytes.checked_next_multiple_of(variable.align.max(1));
+        let end = start.and_then(|start| start.checked_add(variable.size));
+        let (Some(start), Some(end)) = (start, end.filter(|end| *end <= u32::MAX.into())) else {
+            return Err(Error::syntax(variable.line, format!("`{name}` needs too much shared memory")));
+        };
+        self.shared_bytes = end;
+        self.addresses.insert(name, (Space::Shared, windows::SHARED_BASE + start));
+        Ok(())
+    }
+
+    /// The same, but with those shared variables alone that a kernel uses.
+    fn of_kernel(&self, module: &ast::Module, kernel: &ast::Function) -> Result<Self> {
+        let mut own = Self { addresses: self.addresses.clone(), shared_bytes: 0 };
+        let used = used::names(module, kernel);
+        let shared = module.variables.iter().filter(|v| v.space == Space::Shared && v.size != 0);
+        for variable in shared.filter(|variable| used.contains(variable.name.as_str())) {
+            own.place_shared(variable.name.clone(), variable)?;
+        }
+        Ok(own)
     }
 }
 
@@ -276,6 +302,7 @@ fn decode(
     perturb_approx: bool,
 ) -> Result<(Program, Vec<Unsupported>)> {
     let (parameters, parameter_bytes) = parameters(kernel)?;
+    let layout = layout.of_kernel(module, kernel)?;
     let offsets: Vec<u64> = parameters.iter().map(|parameter| parameter.offset.into()).collect();
     // Only the shared variables of the kernel and of what it calls take room, so where dynamic shared memory starts is
     // known when all is decoded: decode twice where it matters.

@@ -30,6 +30,16 @@ pub enum ViolationKind {
     GlobalRace,
     /// An access to bytes that an asynchronous copy still reads or writes: a missing wait.
     AsyncCopyRace,
+    /// An access by the asynchronous proxy (`wgmma`, `cp.async.bulk`) to bytes that ordinary instructions have written,
+    /// or to an mbarrier that they have initialised, without a proxy fence in between.
+    MissingProxyFence,
+    /// Registers of a `wgmma` touched before its `wait_group`, or not separated from it by `wgmma.fence`.
+    WgmmaRegisters,
+    /// An mbarrier used against its rules: not initialised, initialised anew or its memory used without `inval`, a
+    /// count out of range, or a wait for a phase that is long gone.
+    MbarrierMisuse,
+    /// An access to shared memory of a block of the cluster that has exited or need not have started.
+    BlockGone,
     /// A `.sync` instruction whose executing lane is not in its member mask.
     LaneOutsideMask,
     /// Lanes that execute one `.sync` instruction together with different member masks.
@@ -66,6 +76,10 @@ impl ViolationKind {
         Self::SharedRace,
         Self::GlobalRace,
         Self::AsyncCopyRace,
+        Self::MissingProxyFence,
+        Self::WgmmaRegisters,
+        Self::MbarrierMisuse,
+        Self::BlockGone,
         Self::LaneOutsideMask,
         Self::DivergentMask,
         Self::AbsentLane,
@@ -91,6 +105,10 @@ impl ViolationKind {
             Self::SharedRace => "shared_race",
             Self::GlobalRace => "global_race",
             Self::AsyncCopyRace => "async_copy_race",
+            Self::MissingProxyFence => "missing_proxy_fence",
+            Self::WgmmaRegisters => "wgmma_registers",
+            Self::MbarrierMisuse => "mbarrier_misuse",
+            Self::BlockGone => "block_gone",
             Self::LaneOutsideMask => "lane_outside_mask",
             Self::DivergentMask => "divergent_mask",
             Self::AbsentLane => "absent_lane",
@@ -152,6 +170,10 @@ pub enum AccessKind {
     AsyncWrite,
     /// The read of an asynchronous copy.
     AsyncRead,
+    /// A read by the asynchronous proxy: of a `wgmma` or a bulk copy.
+    ProxyRead,
+    /// A write by the asynchronous proxy: of a bulk copy.
+    ProxyWrite,
 }
 
 impl fmt::Display for AccessKind {
@@ -162,6 +184,8 @@ impl fmt::Display for AccessKind {
             Self::Atomic => "atomic",
             Self::AsyncWrite => "asynchronous write",
             Self::AsyncRead => "asynchronous read",
+            Self::ProxyRead => "read by the asynchronous proxy",
+            Self::ProxyWrite => "write by the asynchronous proxy",
         })
     }
 }
@@ -173,6 +197,8 @@ impl fmt::Display for AccessKind {
 pub struct PriorAccess {
     /// What it did.
     pub kind: AccessKind,
+    /// Its kernel, where it belongs to another launch.
+    pub kernel: Option<String>,
     /// Which thread did it; `None` where several did and only one place was kept.
     pub thread: Option<ThreadLocation>,
     /// Where; `None` where the place was not kept.
@@ -216,6 +242,9 @@ impl fmt::Display for Violation {
         }
         if let Some(prior) = &self.prior {
             write!(f, "\n  conflicts with an earlier {}", prior.kind)?;
+            if let Some(kernel) = &prior.kernel {
+                write!(f, " in kernel `{kernel}`")?;
+            }
             if let Some(location) = &prior.location {
                 write!(f, "\n    at {location}")?;
             }

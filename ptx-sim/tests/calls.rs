@@ -122,7 +122,7 @@ fn what_a_target_lacks_is_refused_with_its_line() {
         found,
         [
             (12, "elect.sync", "it needs compute capability 9.0, the module's target is sm_80"),
-            (13, "wgmma.fence.sync.aligned", "instructions of compute capability 9.0 are not supported yet"),
+            (13, "wgmma.fence.sync.aligned", "it needs the target sm_90a, the module's target is sm_80"),
         ]
     );
 }

@@ -85,9 +85,13 @@ impl Workplace {
     fn new() -> Self {
         let folder = TempDir::new();
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        for file in
-            ["examples/saxpy.ptx", "examples/block_sum.ptx", "examples/block_sum.cu", "tests/cli/kernels.ptx"]
-        {
+        for file in [
+            "examples/saxpy.ptx",
+            "examples/block_sum.ptx",
+            "examples/block_sum.cu",
+            "tests/cli/kernels.ptx",
+            "tests/cli/hopper.ptx",
+        ] {
             let file = root.join(file);
             std::fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
         }
@@ -549,6 +553,84 @@ fn list_shows_kernels_and_parameters() {
         (&json!("strange"), 1)
     );
     assert!(unsupported["instruction"].as_str().unwrap().starts_with("vadd"));
+}
+
+/// A tensor map of bytes 0 to 255 as 8 rows of 32, in tiles of 16 x 4.
+fn tensor_map() -> Value {
+    json!({"type": "u8", "buffer": {"bytes": 256, "fill": {"iota": "u8"}}, "dims": [32, 8], "box": [16, 4]})
+}
+
+/// What the kernels make of it.
+fn tile() -> Vec<u8> {
+    (2..6u8).flat_map(|row| (16..32u8).map(move |column| row * 32 + column)).collect()
+}
+
+#[test]
+fn a_tensor_map_is_an_argument() {
+    let place = Workplace::new();
+    let out = json!({"buffer": {"bytes": 64, "to": "out.bin"}});
+    let launch = json!({"kernel": "tile", "grid": 1, "block": 32, "dynamic_shared_bytes": 128,
+        "arguments": [{"tensor_map": tensor_map()}, &out]});
+    place.run("hopper.ptx", &launch, &["--seeds", "5"]).code(0).says(&["no rule broken", "the same"]);
+    assert_eq!(std::fs::read(place.file("out.bin")).unwrap(), tile());
+    let mut launch = launch;
+    launch["arguments"][0]["tensor_map"]["box"] = json!([24, 4]);
+    place
+        .run("hopper.ptx", &launch, &[])
+        .code(2)
+        .complains(&["arguments[0].tensor_map.box[0]: expected a multiple of 16 bytes, given 24 bytes"]);
+}
+
+#[test]
+fn a_tensor_map_lies_in_a_buffer_and_a_rule_may_be_allowed_to_be_broken() {
+    let place = Workplace::new();
+    let maps = json!({"buffer": {"bytes": 256, "offset": 128, "values": [{"offset": 128, "tensor_map": tensor_map()}]}});
+    let launch = json!({"kernel": "tile_by_pointer", "grid": 1, "block": 32, "dynamic_shared_bytes": 128,
+        "arguments": [maps, {"buffer": {"bytes": 64, "to": "out.bin"}}]});
+    let said = place.run("hopper.ptx", &launch, &[]).code(1);
+    said.says(&["missing_proxy_fence", "hopper.ptx"]);
+    assert!(!place.exists("out.bin"));
+    place.run("hopper.ptx", &launch, &["--allow", "unfenced-mbarrier-init"]).code(0);
+    assert_eq!(std::fs::read(place.file("out.bin")).unwrap(), tile());
+    place.run("hopper.ptx", &launch, &["--allow", "races"]).code(2);
+}
+
+#[test]
+fn clusters_are_listed_and_launched() {
+    let place = Workplace::new();
+    place
+        .program(&["list", "hopper.ptx"])
+        .says(&["\ntwins (line ", "  .reqnctapercluster 2, 1, 1\n  .explicitcluster\n"]);
+    let said = place.program(&["list", "hopper.ptx", "--json"]);
+    let list: Value = serde_json::from_str(&said.stdout).unwrap();
+    let kernel = &list["kernels"][2];
+    assert_eq!((&kernel["required_cluster"], &kernel["explicit_cluster"]), (&json!([2, 1, 1]), &json!(true)));
+    assert_eq!(
+        (&kernel["max_cluster_blocks"], &kernel["blocks_are_clusters"]),
+        (&json!(null), &json!(false))
+    );
+    let launch = json!({"kernel": "twins", "grid": 4, "block": 1, "cluster": 2,
+        "arguments": [{"buffer": {"bytes": 16, "to": "out.bin"}}]});
+    place.run("hopper.ptx", &launch, &[]).code(0);
+    assert_eq!(std::fs::read(place.file("out.bin")).unwrap(), [2u32; 4].map(u32::to_le_bytes).concat());
+}
+
+#[test]
+fn a_programmatic_launch_overlaps_the_one_before() {
+    let place = Workplace::new();
+    let launch = |second: &str, programmatic: bool| {
+        json!({"buffers": {"x": {"bytes": 4, "to": "x.bin"}}, "launches": [
+            {"kernel": "first", "grid": 1, "block": 1, "arguments": [{"buffer": {"ref": "x"}}]},
+            {"kernel": second, "grid": 1, "block": 1, "programmatic": programmatic, "arguments": [{"buffer": {"ref": "x"}}]},
+        ]})
+    };
+    for (second, programmatic) in [("second", true), ("second", false), ("hasty", false)] {
+        place.run("hopper.ptx", &launch(second, programmatic), &["--seeds", "3"]).code(0);
+        assert_eq!(std::fs::read(place.file("x.bin")).unwrap(), 8u32.to_le_bytes());
+    }
+    let (said, report) = place.report("hopper.ptx", &launch("hasty", true), &[]);
+    said.code(1).says(&["global_race in kernel `hasty`", "griddepcontrol.wait is missing", "conflicts with"]);
+    assert_eq!(report["violation"]["kernel"], "hasty");
 }
 
 #[test]

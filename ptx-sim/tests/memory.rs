@@ -290,3 +290,17 @@ fn bank_conflicts_have_places() {
         assert_eq!(total, 5 * (3 * 31 + 2));
     }
 }
+
+/// A module of several kernels: each has those shared variables at module scope that it or a function it calls names.
+#[test]
+fn shared_variables_take_room_where_they_are_used() {
+    let text = ".version 8.0\n.target sm_80\n.address_size 64\n\
+         .shared .align 16 .b8 large[40000];\n.shared .align 16 .b8 small[100];\n.shared .align 4 .b32 deep;\n\
+         .func helper() {\n.reg .b32 %r;\nld.shared.u32 %r, [deep];\nret;\n}\n\
+         .visible .entry none() {\nret;\n}\n\
+         .visible .entry one() {\n.reg .b32 %r;\nmov.u32 %r, large;\nret;\n}\n\
+         .visible .entry two() {\n.reg .b32 %r;\nst.shared.u32 [small+4], 1;\ncall helper;\nret;\n}\n";
+    let kernels = ptx_sim::inspect(text).unwrap().kernels;
+    let bytes: Vec<_> = kernels.iter().map(|kernel| kernel.static_shared_bytes).collect();
+    assert_eq!(bytes, [0, 40000, 104]);
+}

@@ -11,6 +11,8 @@ pub struct Run<'a> {
     pub body: &'a str,
     pub grid: u32,
     pub block: u32,
+    /// Blocks of a cluster.
+    pub cluster: u32,
     pub seed: u64,
     pub target: &'a str,
     pub device: ComputeCapability,
@@ -18,7 +20,15 @@ pub struct Run<'a> {
 
 impl Default for Run<'_> {
     fn default() -> Self {
-        Self { body: "", grid: 1, block: 32, seed: 0, target: "sm_80", device: ComputeCapability::Sm80 }
+        Self {
+            body: "",
+            grid: 1,
+            block: 32,
+            cluster: 1,
+            seed: 0,
+            target: "sm_80",
+            device: ComputeCapability::Sm80,
+        }
     }
 }
 
@@ -49,7 +59,8 @@ impl Run<'_> {
         let mut parameters = source.to_le_bytes().to_vec();
         parameters.extend(target.to_le_bytes());
         let stream = device.create_stream();
-        stream.launch(&kernel, &LaunchConfig::new([self.grid, 1, 1], [self.block, 1, 1]), &parameters)?;
+        let config = LaunchConfig::new([self.grid, 1, 1], [self.block, 1, 1]).cluster([self.cluster, 1, 1]);
+        stream.launch(&kernel, &config, &parameters)?;
         let report = stream.synchronize()?.remove(0);
         let totals = device.totals();
         assert_eq!((totals.launches, totals.instructions), (1, report.counters.instructions));

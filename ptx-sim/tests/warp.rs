@@ -1,6 +1,6 @@
 //! Instructions that lanes of a warp, or warps of a block, execute together.
 
-use ptx_sim::{ComputeCapability, ViolationKind};
+use ptx_sim::{ComputeCapability, Error, ViolationKind};
 
 use crate::run::{Run, per_thread, warp};
 
@@ -119,6 +119,42 @@ fn producers_and_consumers_meet_at_named_barriers() {
         let output = Run { body, block: 64, seed, ..Run::default() }.output(&[], 32);
         assert_eq!(output, (0..32).map(|lane| 3 * lane).collect::<Vec<u32>>());
     }
+}
+
+#[test]
+fn a_warp_that_does_not_wait_may_arrive_again() {
+    // Arrivals are counted, not warps: the first one lets warp 0 pass its own barrier once.
+    let body = per_thread("bar.arrive 1, 64;\nmov.u32 %r0, 5;\nbar.sync 1, 64;\nadd.u32 %r0, %r0, %t;");
+    assert_eq!(Run { body: &body, ..Run::default() }.output(&[], 32)[..3], [5, 6, 7]);
+    let body = per_thread("bar.arrive 1, 96;\nbar.sync 1, 96;\nmov.u32 %r0, %t;");
+    Run { body: &body, ..Run::default() }.expect(ViolationKind::Deadlock, &[], 32);
+}
+
+/// A warp loads a matrix, and stores another one over it: what its lanes have read is read before they store together.
+#[test]
+fn matrices_are_stored_over_what_the_warp_has_read() {
+    let body = |load: &str, store: &str| {
+        per_thread(&format!(
+            ".shared .align 16 .b32 tile[32];\nmov.u32 %r9, tile;\nshl.b32 %r2, %t, 2;\nadd.u32 %r2, %r9, %r2;\n\
+             st.shared.u32 [%r2], %t;\nbar.warp.sync 0xffffffff;\nand.b32 %r3, %t, 7;\nshl.b32 %r3, %r3, 4;\n\
+             add.u32 %r3, %r9, %r3;\nxor.b32 %r4, %t, 4;\nshl.b32 %r4, %r4, 2;\nadd.u32 %r4, %r9, %r4;\n{load}\n\
+             add.u32 %r1, %r1, 100;\n{store}\nbar.warp.sync 0xffffffff;\nld.shared.u32 %r0, [%r2];"
+        ))
+    };
+    let matrix_load = "ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%r1}, [%r3];";
+    let matrix_store = "stmatrix.sync.aligned.m8n8.x1.shared.b16 [%r3], {%r1};";
+    let run = |load, store| {
+        let (body, target) = (body(load, store), "sm_90");
+        Run { body: &body, target, device: ComputeCapability::Sm90, ..Run::default() }.try_run(&[], 32)
+    };
+    assert_eq!(run(matrix_load, matrix_store).unwrap().0, (100..132).collect::<Vec<u32>>());
+    // Lane 0 has read what lane 4 gave.
+    assert_eq!(run("ld.shared.u32 %r1, [%r4];", matrix_store).unwrap().0[0], 104);
+    // A store of each lane for itself waits for nobody.
+    let Err(Error::Violation(violation)) = run(matrix_load, "st.shared.u32 [%r4], %r1;") else {
+        panic!("not noticed")
+    };
+    assert_eq!(violation.kind, ViolationKind::SharedRace);
 }
 
 #[test]

@@ -11,9 +11,17 @@ use anyhow::{Context, Result, bail};
 
 use crate::{setup, stamp, toolkit, workspace};
 
-/// -lineinfo, so that reports name lines of the source. compute_80: the corpus is Ampere code.
-const FLAGS: [&str; 6] =
-    ["-O3", "-std=c++17", "-Werror=all-warnings", "-ptx", "-lineinfo", "-arch=compute_80"];
+/// -lineinfo, so that reports name lines of the source.
+const FLAGS: [&str; 5] = ["-O3", "-std=c++17", "-Werror=all-warnings", "-ptx", "-lineinfo"];
+
+/// Of a source that needs nothing newer.
+const AMPERE: &str = "-arch=compute_80";
+
+/// Of a source that includes `HOPPER_HEADER`: instructions that this one architecture has.
+const HOPPER: &str = "-arch=compute_90a";
+
+/// Wraps Hopper's own instructions.
+const HOPPER_HEADER: &str = "hopper.cuh";
 
 /// `cargo xtask corpus [--check]`: compiles what changed; with the option compiles everything, and fails if something
 /// differs.
@@ -21,13 +29,12 @@ pub fn run(args: &[String]) -> Result<()> {
     let check = workspace::flag(args, "--check")?;
     let package = workspace::root().join("ptx-sim");
     let nvcc = setup::installed("nvidia/cu13/bin/nvcc")?;
-    let compiler = format!("nvcc {} {}", toolkit::PINNED, FLAGS.join(" "));
     // Reports name a kernel of the corpus by its path in the package, and the others as their users see them: beside
     // the PTX.
     for (base, folder) in
         [(package.clone(), "corpus"), (package.join("examples"), ""), (package.join("benches/kernels"), "")]
     {
-        Corpus { nvcc: nvcc.clone(), base, folder, compiler: compiler.clone() }.run(check)?;
+        Corpus { nvcc: nvcc.clone(), base, folder }.run(check)?;
     }
     Ok(())
 }
@@ -39,8 +46,6 @@ struct Corpus {
     base: PathBuf,
     /// The folder of the sources, from there.
     folder: &'static str,
-    /// Name, version and flags of the compiler.
-    compiler: String,
 }
 
 impl Corpus {
@@ -100,8 +105,19 @@ impl Corpus {
         Ok(names)
     }
 
+    /// The compiler's flag for a source's architecture.
+    fn architecture(&self, name: &str) -> Result<&'static str> {
+        let source = self.base.join(self.source(name));
+        let text = fs::read_to_string(&source).with_context(|| source.display().to_string())?;
+        let mut headers = stamp::headers(&text);
+        let hopper = headers.any(|header| Path::new(header).file_name() == Some(HOPPER_HEADER.as_ref()));
+        Ok(if hopper { HOPPER } else { AMPERE })
+    }
+
     fn first_line(&self, name: &str) -> Result<String> {
-        Ok(stamp::first_line(&self.base, &self.source(name), &self.compiler)?)
+        let flags = FLAGS.join(" ");
+        let compiler = format!("nvcc {} {flags} {}", toolkit::PINNED, self.architecture(name)?);
+        Ok(stamp::first_line(&self.base, &self.source(name), &compiler)?)
     }
 
     /// Whether a file was compiled from the source that there is now. One that does not exist was not.
@@ -140,7 +156,8 @@ impl Corpus {
         // A relative path: assertions carry the source's name.
         let source = self.source(name);
         let mut nvcc = Command::new(&self.nvcc);
-        let output = nvcc.current_dir(&self.base).args(FLAGS).args(["-o", "-"]).arg(&source).output();
+        nvcc.current_dir(&self.base).args(FLAGS).arg(self.architecture(name)?);
+        let output = nvcc.args(["-o", "-"]).arg(&source).output();
         let output = output.with_context(|| format!("cannot run {}", self.nvcc.display()))?;
         if !output.status.success() {
             bail!("nvcc failed on {}:\n{}", source, String::from_utf8_lossy(&output.stderr));

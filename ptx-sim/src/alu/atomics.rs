@@ -21,7 +21,8 @@ pub(crate) enum AtomicKind {
 }
 
 impl AtomicKind {
-    fn parse(modifier: &str) -> Option<Self> {
+    /// The operation that a modifier names.
+    pub fn parse(modifier: &str) -> Option<Self> {
         Some(match modifier {
             "and" => Self::And,
             "or" => Self::Or,
@@ -35,6 +36,11 @@ impl AtomicKind {
             "max" => Self::Max,
             _ => return None,
         })
+    }
+
+    /// On bits, whatever they mean.
+    pub fn is_bitwise(self) -> bool {
+        matches!(self, Self::And | Self::Or | Self::Xor)
     }
 
     /// Whether the operation exists for a type, and with `.noftz` or without.

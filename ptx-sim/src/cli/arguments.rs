@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use ptx_sim::ComputeCapability;
 
 /// Runs the PTX of CUDA kernels on the CPU, checks what they do, and counts what it costs.
@@ -54,6 +54,9 @@ pub struct RunArguments {
     /// Turns the check for reads of uninitialised memory off.
     #[arg(long)]
     pub no_init_check: bool,
+    /// Lets a kernel break this rule; may be given several times.
+    #[arg(long, value_name = "RULE", value_enum)]
+    pub allow: Vec<Rule>,
     /// Changes the results of approximate functions within the bounds that the PTX ISA gives them.
     #[arg(long)]
     pub perturb_approx: bool,
@@ -66,6 +69,13 @@ pub struct RunArguments {
     /// Prints no counters.
     #[arg(long)]
     pub quiet: bool,
+}
+
+/// A rule that kernels are known to break where the hardware does not mind.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Rule {
+    /// An mbarrier is initialised, and no fence makes that known to the asynchronous proxy.
+    UnfencedMbarrierInit,
 }
 
 #[derive(Args)]

@@ -51,9 +51,18 @@ fn kernel_as_text(kernel: &KernelInfo, text: &mut String) {
         (".maxntid", kernel.max_block.map(three)),
         (".minnctapersm", kernel.min_blocks_per_sm.map(|n| n.to_string())),
         (".maxnreg", kernel.max_registers.map(|n| n.to_string())),
+        (".reqnctapercluster", kernel.required_cluster.map(three)),
+        (".maxclusterrank", kernel.max_cluster_blocks.map(|n| n.to_string())),
     ] {
         if let Some(value) = value {
             line(text, format_args!("  {directive} {value}"));
+        }
+    }
+    for (directive, given) in
+        [(".explicitcluster", kernel.explicit_cluster), (".blocksareclusters", kernel.blocks_are_clusters)]
+    {
+        if given {
+            line(text, format_args!("  {directive}"));
         }
     }
     let counts: Vec<_> =

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use ptx_sim::{Device, Module};
 
-use crate::launch_file::{Buffer, Fill, LaunchFile};
+use crate::launch_file::{Buffer, Fill, LaunchFile, Placed};
 
 /// Bytes that are written to the device at a time. A multiple of every element's size.
 const CHUNK: usize = 1 << 20;
@@ -37,6 +37,11 @@ pub fn allocate(device: &Device, file: &LaunchFile) -> Result<Vec<u64>> {
 pub fn fill(device: &Device, module: &Module, file: &LaunchFile, addresses: &[u64]) -> Result<()> {
     for (buffer, &address) in file.buffers.iter().zip(addresses) {
         fill_buffer(device, buffer, address).with_context(|| buffer.path.clone())?;
+        for Placed { offset, value, path } in &buffer.values {
+            // Within the buffer, which `offset` was read with.
+            let bytes = value.bytes(&|buffer| addresses[buffer])?;
+            device.write(address + offset, &bytes).with_context(|| path.clone())?;
+        }
     }
     for variable in &file.variables {
         let (address, bytes) = module.variable(&variable.name).with_context(|| variable.path.clone())?;

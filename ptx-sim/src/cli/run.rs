@@ -5,10 +5,10 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use ptx_sim::{
     ComputeCapability, Device, DeviceProperties, Error, Kernel, LaunchConfig, Module, Report, RunOptions,
-    Stream, TensorMode, Violation,
+    TensorMode, Violation,
 };
 
-use super::arguments::RunArguments;
+use super::arguments::{Rule, RunArguments};
 use super::memory::{self, Output};
 use super::report_file::{Difference, ReportFile};
 use super::{Outcome, excerpt, print, read_ptx};
@@ -132,6 +132,7 @@ fn options(arguments: &RunArguments) -> RunOptions {
     let mut options = RunOptions::default();
     options.checks.races = !arguments.no_race_check;
     options.checks.initialization = !arguments.no_init_check;
+    options.checks.mbarrier_init_fence = !arguments.allow.contains(&Rule::UnfencedMbarrierInit);
     if arguments.fast_tensor {
         options.tensor_mode = TensorMode::Fast;
     }
@@ -196,18 +197,19 @@ impl Simulation<'_> {
         let launches = launches.collect::<Result<Vec<_>>>()?;
         memory::fill(device, module, self.file, &addresses)?;
         let stream = device.create_stream();
-        let mut reports = Vec::new();
         for launch in &launches {
             for _ in 0..launch.repeat {
-                match run_one(&stream, launch) {
-                    Ok(more) => reports.extend(more),
-                    Err(Error::Violation(violation)) => {
-                        return Ok(Run { launches: reports, result: Err(violation) });
-                    }
-                    Err(error) => return Err(error.into()),
-                }
+                stream.launch(&launch.kernel, &launch.config, &launch.parameters)?;
             }
         }
+        let reports = match stream.synchronize() {
+            Ok(reports) => reports,
+            Err(Error::Violation(violation)) => {
+                // Those of the launches that ended before.
+                return Ok(Run { launches: stream.synchronize()?, result: Err(violation) });
+            }
+            Err(error) => return Err(error.into()),
+        };
         let outputs = memory::outputs(device, module, self.file, &addresses)?;
         Ok(Run { launches: reports, result: Ok(outputs) })
     }
@@ -227,18 +229,13 @@ fn prepare(module: &Module, launch: &Launch, addresses: &[u64]) -> Result<Prepar
         .collect();
     let bytes = kernel.parameter_bytes() as usize;
     let parameters =
-        pack(&launch.arguments_path, &launch.arguments, &parameters, bytes, |buffer| addresses[buffer])?;
+        pack(&launch.arguments_path, &launch.arguments, &parameters, bytes, &|buffer| addresses[buffer])?;
     let mut config = LaunchConfig::new(launch.grid, launch.block);
     config.cluster = launch.cluster;
     config.dynamic_shared_bytes = launch.dynamic_shared_bytes;
     config.registers_per_thread = launch.registers_per_thread;
+    config.programmatic = launch.programmatic;
     Ok(Prepared { kernel, config, parameters, repeat: launch.repeat })
-}
-
-/// Runs at once, so that the reports of earlier launches survive a violation.
-fn run_one(stream: &Stream, launch: &Prepared) -> ptx_sim::Result<Vec<Report>> {
-    stream.launch(&launch.kernel, &launch.config, &launch.parameters)?;
-    stream.synchronize()
 }
 
 #[cfg(test)]

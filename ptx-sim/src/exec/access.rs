@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use super::cluster::split_by_block;
 use super::collective::{lanes_of, mask_of};
 use super::copy_async::source_overwritten;
 use super::fault::Fail;
 use super::taint::Origin;
 use super::warp::Warp;
 use super::{Block, Engine};
+use crate::count::Tally;
 use crate::memory::{AtomicOrder, Fault, LaneBytes, Strength, SyncSemantics, WarpAccess, windows};
 use crate::program::{Address, AtomicOp, Element, LANES, MemoryOp, Pc};
 use crate::ptx::ast::{Space, Type};
@@ -24,13 +26,30 @@ pub(super) fn addresses(warp: &Warp, address: &Address) -> [u64; LANES] {
     }
 }
 
+/// Lanes, by the state space that they access.
+type Parts = [(Space, u32); 5];
+
+/// All lanes access one state space.
+fn undivided(space: Space, lanes: u32) -> Parts {
+    [(space, lanes), (space, 0), (space, 0), (space, 0), (space, 0)]
+}
+
 /// The lanes of `mask` whose generic addresses lie in each state space, and these addresses there.
-fn split_generic(mut addresses: [u64; LANES], mask: u32) -> ([u64; LANES], [(Space, u32); 4]) {
-    let mut parts = [(Space::Global, 0), (Space::Shared, 0), (Space::Local, 0), (Space::Param, 0)];
+fn split_generic(mut addresses: [u64; LANES], mask: u32) -> ([u64; LANES], Parts) {
+    let mut parts = [
+        (Space::Global, 0),
+        (Space::Shared, 0),
+        (Space::Local, 0),
+        (Space::Param, 0),
+        (Space::SharedCluster, 0),
+    ];
+    /// Of other blocks of the cluster.
+    const OTHER_BLOCKS: u64 = windows::SHARED + windows::BLOCK_SIZE;
     for lane in lanes_of(mask) {
         let address = addresses[lane];
         let (part, base) = match address {
-            windows::SHARED..windows::LOCAL => (1, windows::SHARED),
+            windows::SHARED..OTHER_BLOCKS => (1, windows::SHARED),
+            OTHER_BLOCKS..windows::LOCAL => (4, windows::SHARED),
             windows::LOCAL..windows::PARAMETERS => (2, windows::LOCAL),
             a if a >= windows::PARAMETERS && a - windows::PARAMETERS < windows::SIZE => {
                 (3, windows::PARAMETERS)
@@ -65,6 +84,7 @@ impl Engine<'_> {
             mask: active,
             pc,
             reads_unwritten: false,
+            moment: None,
         };
         if op.strength != Strength::Weak {
             warp.may_spin = true;
@@ -99,7 +119,7 @@ impl Engine<'_> {
             // Constant memory is ordinary memory that nobody writes; it has caches of its own.
             Space::Const => {
                 let memory = self.launch.memory;
-                let mut apart = crate::count::Tally::default();
+                let mut apart = Tally::default();
                 memory.load(&mut self.cache, &mut block.clocks, warp.index, access, bytes, &mut apart)
             }
             Space::Shared => block.shared.load(&mut block.clocks, warp.index, access, bytes, &mut self.tally),
@@ -116,7 +136,14 @@ impl Engine<'_> {
                 }
                 return Ok(unwritten);
             }
-            Space::SharedCluster => Err(self.no_such_space(access)),
+            Space::SharedCluster => {
+                let mut unwritten = 0;
+                for (rank, mask, addresses) in split_by_block(access.addresses, access.mask) {
+                    let access = WarpAccess { addresses: &addresses, mask, ..*access };
+                    unwritten |= self.load_cluster(block, warp, rank, &access, bytes)?;
+                }
+                return Ok(unwritten);
+            }
         };
         match result {
             Ok(()) => Ok(0),
@@ -175,18 +202,96 @@ impl Engine<'_> {
                 let within = parts.iter().find(|(_, mask)| *mask != 0).map_or(Space::Global, |part| part.0);
                 self.is_written(block, warp, within, lane, addresses[0], size)
             }
-            Space::Const | Space::Param | Space::SharedCluster => true,
+            Space::SharedCluster => {
+                let (rank, local) = windows::split_cluster(address);
+                let other = rank.filter(|rank| *rank != block.rank());
+                let host = other.map_or(Some(block), |rank| self.live.peer_ref(block.place, rank));
+                host.is_none_or(|host| host.shared.is_written(local, size))
+            }
+            Space::Const | Space::Param => true,
         }
     }
 
-    fn no_such_space(&self, access: &WarpAccess<'_>) -> Fault {
-        let lane = access.mask.trailing_zeros() as usize & 31;
-        Fault {
-            kind: ViolationKind::OutOfBounds,
-            lane,
-            address: access.addresses[lane],
-            message: "shared memory of another block".into(),
-            prior: None,
+    /// Loads from the shared memory of the block of a rank, at addresses there.
+    fn load_cluster(
+        &mut self,
+        block: &mut Block,
+        warp: &mut Warp,
+        rank: Option<usize>,
+        access: &WarpAccess<'_>,
+        bytes: &mut LaneBytes,
+    ) -> Result<u32, Fail> {
+        let Some(rank) = rank.filter(|rank| *rank != block.rank()) else {
+            return self.load_bytes(block, warp, Space::Shared, access, bytes);
+        };
+        self.visit(block, warp, access.pc, access.mask, rank)?;
+        let Some(host) = self.live.peer(block.place, rank) else { return Ok(0) };
+        let loaded = host.shared.load(&mut block.clocks, warp.index, access, bytes, &mut self.tally);
+        let fault = match loaded {
+            Ok(()) => return Ok(0),
+            Err(fault) if is_unwritten(&fault) && !access.reads_unwritten => fault,
+            Err(fault) => return Err(self.remote_fault(block, warp, access.pc, rank, fault)),
+        };
+        warp.note_unwritten(host.origin(access.pc, fault));
+        let is_written = |lane: &usize| host.shared.is_written(access.addresses[*lane], access.size);
+        let unwritten = mask_of(lanes_of(access.mask).filter(|lane| !is_written(lane)));
+        // The access has been counted.
+        let mut apart = Tally::default();
+        let access = WarpAccess { reads_unwritten: true, ..*access };
+        let loaded = host.shared.load(&mut block.clocks, warp.index, &access, bytes, &mut apart);
+        loaded.map_err(|fault| self.remote_fault(block, warp, access.pc, rank, fault))?;
+        Ok(unwritten)
+    }
+
+    /// A violation that the shared memory of the block of a rank found.
+    fn remote_fault(&self, block: &Block, warp: &Warp, pc: Pc, rank: usize, mut fault: Fault) -> Fail {
+        if rank != block.rank() {
+            fault.message.push_str(&format!(" (in the memory of {})", self.name_of_rank(block, rank)));
+        }
+        self.fault(block, warp, pc, fault)
+    }
+
+    /// What lanes have stored to shared or local memory was garbage: the memory is as it was, unwritten.
+    #[expect(clippy::too_many_arguments, reason = "one store: who, where and what")]
+    fn set_unwritten(
+        &mut self,
+        block: &mut Block,
+        warp: &mut Warp,
+        space: Space,
+        addresses: &[u64; LANES],
+        size: usize,
+        lanes: u32,
+        origin: Option<&Arc<Origin>>,
+    ) {
+        let access = WarpAccess {
+            kind: AccessKind::Write,
+            strength: Strength::Weak,
+            order: SyncSemantics::default(),
+            size,
+            align: 1,
+            addresses,
+            mask: lanes,
+            pc: 0,
+            reads_unwritten: false,
+            moment: None,
+        };
+        match space {
+            Space::Generic => {
+                let (addresses, parts) = split_generic(*addresses, lanes);
+                for (space, mask) in parts {
+                    self.set_unwritten(block, warp, space, &addresses, size, mask, origin);
+                }
+            }
+            Space::SharedCluster => {
+                for (rank, mask, addresses) in split_by_block(addresses, lanes) {
+                    if let Some(host) = self.live.in_cluster(block, rank.unwrap_or(block.rank())) {
+                        host.set_unwritten(&WarpAccess { addresses: &addresses, mask, ..access }, origin);
+                    }
+                }
+            }
+            Space::Shared => block.set_unwritten(&access, origin),
+            Space::Local => warp.local.set_unwritten(&access),
+            _ => {}
         }
     }
 
@@ -238,6 +343,7 @@ impl Engine<'_> {
             mask: active,
             pc,
             reads_unwritten: false,
+            moment: None,
         };
         self.progress += 1;
         self.store_bytes(block, warp, op.space, &access, &bytes)?;
@@ -245,11 +351,8 @@ impl Engine<'_> {
             let unwritten = warp.unwritten(element.slot) & active;
             if unwritten != 0 {
                 let addresses = addresses.map(|address| address.wrapping_add((index * size) as u64));
-                if let Some(origin) = warp.origin(element.slot) {
-                    let places = lanes_of(unwritten).map(|lane| (addresses[lane], Arc::clone(&origin)));
-                    block.garbage.extend(places);
-                }
-                set_unwritten(block, warp, op.space, &addresses, size, unwritten);
+                let origin = warp.origin(element.slot);
+                self.set_unwritten(block, warp, op.space, &addresses, size, unwritten, origin.as_ref());
             }
         }
         Ok(())
@@ -297,7 +400,17 @@ impl Engine<'_> {
                     prior: None,
                 })
             }
-            Space::SharedCluster => Err(self.no_such_space(access)),
+            Space::SharedCluster => {
+                for (rank, mask, addresses) in split_by_block(access.addresses, access.mask) {
+                    let rank = rank.unwrap_or(block.rank());
+                    self.visit(block, warp, access.pc, mask, rank)?;
+                    let access = WarpAccess { addresses: &addresses, mask, ..*access };
+                    let Some((shared, clocks)) = self.live.shared_of(block, rank) else { continue };
+                    let stored = shared.store(clocks, warp.index, &access, bytes, &mut self.tally);
+                    stored.map_err(|fault| self.remote_fault(block, warp, access.pc, rank, fault))?;
+                }
+                Ok(())
+            }
         };
         result.map_err(|fault| self.fault(block, warp, access.pc, fault))
     }
@@ -312,7 +425,7 @@ impl Engine<'_> {
     ) -> Result<(), Fail> {
         let size = op.operation.ty.bytes() as usize;
         let mut addresses = addresses(warp, &op.address);
-        let mut parts = [(op.space, active), (op.space, 0), (op.space, 0), (op.space, 0)];
+        let mut parts = undivided(op.space, active);
         if op.space == Space::Generic {
             (addresses, parts) = split_generic(addresses, active);
         }
@@ -334,6 +447,7 @@ impl Engine<'_> {
                 mask,
                 pc,
                 reads_unwritten: false,
+                moment: None,
             };
             let mut update = |lane: usize, old: u64| {
                 // Sums in global memory lose subnormal numbers, those in shared memory do not.
@@ -365,6 +479,25 @@ impl Engine<'_> {
                     &mut old,
                     &mut self.tally,
                 ),
+                Space::SharedCluster => {
+                    for (rank, mask, addresses) in split_by_block(&addresses, mask) {
+                        let rank = rank.unwrap_or(block.rank());
+                        self.visit(block, warp, pc, mask, rank)?;
+                        let access = WarpAccess { addresses: &addresses, mask, ..access };
+                        let Some((shared, clocks)) = self.live.shared_of(block, rank) else { continue };
+                        let done = shared.atomic(
+                            clocks,
+                            warp.index,
+                            &access,
+                            order,
+                            &mut update,
+                            &mut old,
+                            &mut self.tally,
+                        );
+                        done.map_err(|fault| self.remote_fault(block, warp, pc, rank, fault))?;
+                    }
+                    Ok(())
+                }
                 _ => {
                     let lane = mask.trailing_zeros() as usize & 31;
                     Err(Fault {
@@ -405,36 +538,14 @@ pub(super) fn is_unwritten(fault: &Fault) -> bool {
     )
 }
 
-/// What lanes have stored to shared or local memory was garbage: the memory is as it was, unwritten.
-fn set_unwritten(
-    block: &mut Block,
-    warp: &mut Warp,
-    space: Space,
-    addresses: &[u64; LANES],
-    size: usize,
-    lanes: u32,
-) {
-    let (addresses, parts) = match space {
-        Space::Generic => split_generic(*addresses, lanes),
-        _ => (*addresses, [(space, lanes), (space, 0), (space, 0), (space, 0)]),
-    };
-    for (space, mask) in parts {
-        let access = WarpAccess {
-            kind: AccessKind::Write,
-            strength: Strength::Weak,
-            order: SyncSemantics::default(),
-            size,
-            align: 1,
-            addresses: &addresses,
-            mask,
-            pc: 0,
-            reads_unwritten: false,
-        };
-        match space {
-            Space::Shared => block.shared.set_unwritten(&access),
-            Space::Local => warp.local.set_unwritten(&access),
-            _ => {}
+impl Block {
+    /// What lanes have stored to its shared memory was garbage, which came from `origin`.
+    fn set_unwritten(&mut self, access: &WarpAccess<'_>, origin: Option<&Arc<Origin>>) {
+        if let Some(origin) = origin {
+            let places = lanes_of(access.mask).map(|lane| (access.addresses[lane], Arc::clone(origin)));
+            self.garbage.extend(places);
         }
+        self.shared.set_unwritten(access);
     }
 }
 
@@ -448,7 +559,7 @@ fn wide_values(warp: &Warp, element: &Element) -> [u64; LANES] {
 }
 
 /// Puts a register's lanes at `offset` of each lane's bytes.
-fn get_element(warp: &Warp, element: &Element, size: usize, bytes: &mut LaneBytes, offset: usize) {
+pub(super) fn get_element(warp: &Warp, element: &Element, size: usize, bytes: &mut LaneBytes, offset: usize) {
     if element.wide() {
         let values = warp.lanes.get64(element.slot);
         for lane in 0..LANES {

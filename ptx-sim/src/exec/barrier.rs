@@ -18,6 +18,8 @@ pub(crate) struct BarrierState {
     first: Option<Arrival>,
     /// Warps that have arrived, one bit each.
     arrived: u64,
+    /// How often warps have arrived: one that does not wait may do so again before the barrier is complete.
+    arrivals: u32,
     /// Warps that wait.
     waiting: Vec<usize>,
     /// Threads whose predicate held, and threads that arrived with one.
@@ -171,7 +173,7 @@ impl Engine<'_> {
                     self.launch.program.location(first.pc).map_or_else(String::new, |l| l.to_string());
                 Some(format!("warps of one block wait at different barriers: here and at {other}"))
             }
-            Some(_) if block.barriers[id].arrived >> warp.index & 1 != 0 => {
+            Some(_) if count.is_none() && block.barriers[id].arrived >> warp.index & 1 != 0 => {
                 Some(format!("the warp arrives at barrier {id} again before the others have"))
             }
             Some(_) => None,
@@ -183,11 +185,12 @@ impl Engine<'_> {
         let state = &mut block.barriers[id];
         state.first.get_or_insert(arrival);
         state.arrived |= 1 << warp.index;
+        state.arrivals += 1;
         state.votes.0 += votes.count_ones();
         state.votes.1 += warp.live.count_ones();
         block.clocks.barrier_arrive(&mut state.clock, warp.index, warp.live);
         if op.kind == BarrierKind::Arrive {
-            go_on(warp);
+            warp.go_on();
         } else {
             state.waiting.push(warp.index);
             warp.groups.iter_mut().for_each(|group| group.state = State::Barrier);
@@ -204,9 +207,8 @@ impl Engine<'_> {
     pub(super) fn complete_barrier(&mut self, block: &mut Block, mut running: Option<&mut Warp>, id: usize) {
         let state = &block.barriers[id];
         let Some(first) = state.first else { return };
-        let arrived = state.arrived.count_ones() * LANES as u32;
         let complete = match first.count {
-            Some(count) => arrived >= count,
+            Some(count) => state.arrivals.saturating_mul(LANES as u32) >= count,
             None => block.live_warps & !state.arrived == 0,
         };
         if !complete {
@@ -237,15 +239,8 @@ impl Engine<'_> {
                     }
                 }
             }
-            go_on(warp);
+            warp.go_on();
         }
-    }
-}
-
-/// All groups of a warp, each of which is at a barrier, go on behind it.
-fn go_on(warp: &mut Warp) {
-    for group in std::mem::take(&mut warp.groups) {
-        warp.put(group.pc + 1, group.mask, State::Ready);
     }
 }
 

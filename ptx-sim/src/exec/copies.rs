@@ -2,6 +2,7 @@
 
 use super::collective::lanes_of;
 use crate::program::{LANES, Pc};
+use crate::race::Moment;
 
 /// A `cp.async` of a warp that some lanes have not waited for.
 #[derive(Clone, Debug)]
@@ -24,8 +25,18 @@ pub(crate) struct Copy {
 pub(crate) struct Copies {
     /// Each with the group that each lane has committed it to.
     pending: Vec<(Copy, [u32; LANES])>,
+    /// Those that mbarriers track, and that their own lanes have not waited for.
+    tracked: Vec<Tracked>,
     /// Groups that each lane has committed.
     committed: [u32; LANES],
+}
+
+/// Copies that an mbarrier tracks: when they happen, and the first group of each lane's.
+#[derive(Debug)]
+struct Tracked {
+    lanes: u32,
+    moment: Moment,
+    groups: [u32; LANES],
 }
 
 impl Copies {
@@ -39,9 +50,11 @@ impl Copies {
 
     /// `cp.async.commit_group`: what the lanes have begun becomes a group.
     pub fn commit(&mut self, lanes: u32) {
-        for (copy, group) in &mut self.pending {
-            for (lane, (group, committed)) in group.iter_mut().zip(self.committed).enumerate() {
-                if copy.lanes & lanes & 1 << lane != 0 && *group == Self::OPEN {
+        let pending = self.pending.iter_mut().map(|(copy, groups)| (copy.lanes, groups));
+        let tracked = self.tracked.iter_mut().map(|tracked| (tracked.lanes, &mut tracked.groups));
+        for (active, groups) in pending.chain(tracked) {
+            for (lane, (group, committed)) in groups.iter_mut().zip(self.committed).enumerate() {
+                if active & lanes & 1 << lane != 0 && *group == Self::OPEN {
                     *group = committed;
                 }
             }
@@ -56,13 +69,7 @@ impl Copies {
     pub fn take_waited(&mut self, lanes: u32, left: u32) -> Vec<Copy> {
         let mut done = Vec::new();
         for (copy, group) in &mut self.pending {
-            let mut complete = 0;
-            for (lane, (group, committed)) in group.iter().zip(self.committed).enumerate() {
-                // What is open counts as later than every group.
-                let waited = *group < committed.saturating_sub(left);
-                complete |= u32::from(waited) << lane;
-            }
-            complete &= copy.lanes & lanes;
+            let complete = waited(group, &self.committed, left) & copy.lanes & lanes;
             if complete != 0 {
                 done.push(Copy { lanes: complete, ..copy.clone() });
                 copy.lanes &= !complete;
@@ -70,6 +77,43 @@ impl Copies {
         }
         self.pending.retain(|(copy, _)| copy.lanes != 0);
         done
+    }
+
+    /// Likewise for copies that mbarriers track: when they happen, and lanes that have waited for that.
+    pub fn take_tracked_waited(&mut self, lanes: u32, left: u32) -> Vec<(Moment, u32)> {
+        let mut done = Vec::new();
+        for tracked in &mut self.tracked {
+            let complete = waited(&tracked.groups, &self.committed, left) & tracked.lanes & lanes;
+            if complete != 0 {
+                done.push((tracked.moment, complete));
+                tracked.lanes &= !complete;
+            }
+        }
+        self.tracked.retain(|tracked| tracked.lanes != 0);
+        done
+    }
+
+    /// `cp.async.mbarrier.arrive`: takes what lanes have begun. It happens at a moment, which their later waits learn.
+    pub fn track(&mut self, lanes: u32, moment: Moment) -> Vec<Copy> {
+        let mut taken = Vec::new();
+        let mut groups = [Self::OPEN; LANES];
+        let mut all = 0;
+        for (copy, group) in &mut self.pending {
+            let tracked = copy.lanes & lanes;
+            if tracked != 0 {
+                lanes_of(tracked).for_each(|lane| groups[lane] = groups[lane].min(group[lane]));
+                taken.push(Copy { lanes: tracked, ..copy.clone() });
+                copy.lanes &= !tracked;
+                all |= tracked;
+            }
+        }
+        self.pending.retain(|(copy, _)| copy.lanes != 0);
+        if all != 0 {
+            // Who knows a moment knows the earlier ones of its channel.
+            self.tracked.retain(|tracked| !(tracked.moment.is_before(moment) && tracked.lanes & !all == 0));
+            self.tracked.push(Tracked { lanes: all, moment, groups });
+        }
+        taken
     }
 
     /// Where a store meets bytes that a copy may still read: the lane that stores, the lane that copies, and the copy.
@@ -90,5 +134,15 @@ impl Copies {
     pub fn abandon(&mut self, lanes: u32) {
         self.pending.iter_mut().for_each(|(copy, _)| copy.lanes &= !lanes);
         self.pending.retain(|(copy, _)| copy.lanes != 0);
+        self.tracked.iter_mut().for_each(|tracked| tracked.lanes &= !lanes);
+        self.tracked.retain(|tracked| tracked.lanes != 0);
     }
+}
+
+/// The lanes whose group is complete when at most `left` later ones are pending.
+fn waited(groups: &[u32; LANES], committed: &[u32; LANES], left: u32) -> u32 {
+    groups.iter().zip(committed).enumerate().fold(0, |mask, (lane, (group, committed))| {
+        // What is open counts as later than every group.
+        mask | u32::from(*group < committed.saturating_sub(left)) << lane
+    })
 }

@@ -9,6 +9,7 @@ use super::{Block, Engine};
 use crate::memory::{Fault, LaneBytes, Prior, Strength, SyncSemantics, WarpAccess, windows};
 use crate::program::{CopyAsyncOp, LANES, Pc};
 use crate::ptx::ast::Space;
+use crate::race::Moment;
 use crate::violation::{AccessKind, ViolationKind};
 
 impl Engine<'_> {
@@ -40,24 +41,17 @@ impl Engine<'_> {
             let ignored = warp.lanes.get_predicate(predicate);
             lanes_of(ignored).for_each(|lane| source_bytes[lane] = 0);
         }
-        // With seed 0 copies arrive as late as is legal; with others, some at once.
-        let arrived = self.launch.options.seed != 0 && self.random.next() >> 63 != 0;
+        // With seed 0 copies arrive as late as is legal; with others, some at once. Those that an mbarrier may come to
+        // track are complete at a moment that is known only then.
+        let arrived = self.launch.options.seed != 0
+            && !self.launch.program.tracks_copies
+            && self.random.next() >> 63 != 0;
         let copy = Copy { lanes: active, pc, destination, source, bytes: op.bytes, source_bytes, arrived };
-        let access = WarpAccess {
-            kind: AccessKind::AsyncWrite,
-            strength: Strength::Weak,
-            order: SyncSemantics::default(),
-            size: op.bytes as usize,
-            align: op.bytes.into(),
-            addresses: &copy.destination,
-            mask: active,
-            pc,
-            reads_unwritten: false,
-        };
+        let access = arrival_of(&copy, None);
         let begun = block.shared.async_begin(&block.clocks, warp.index, &access, &mut self.tally);
         begun.map_err(|fault| self.fault(block, warp, pc, fault))?;
         if arrived {
-            let (bytes, unwritten) = self.copied_bytes(block, warp, &copy)?;
+            let (bytes, unwritten) = self.copied_bytes(block, warp, &copy, None)?;
             block.shared.async_arrive(&access, &bytes);
             block.shared.set_unwritten(&WarpAccess { mask: unwritten, ..access });
         }
@@ -66,12 +60,13 @@ impl Engine<'_> {
     }
 
     /// What a copy puts into shared memory: the bytes of its source, then zeros; and the lanes whose source nothing has
-    /// written.
-    fn copied_bytes(
+    /// written. The source is read now, or at a moment that others can wait for.
+    pub(super) fn copied_bytes(
         &mut self,
         block: &mut Block,
         warp: &mut Warp,
         copy: &Copy,
+        moment: Option<Moment>,
     ) -> Result<(LaneBytes, u32), Fail> {
         let mut unwritten = 0;
         let mut bytes: LaneBytes = [[0; 16]; LANES];
@@ -81,7 +76,7 @@ impl Engine<'_> {
             let size = copy.source_bytes[left.trailing_zeros() as usize & 31];
             let mask = mask_of(lanes_of(left).filter(|lane| copy.source_bytes[*lane] == size));
             left &= !mask;
-            unwritten |= self.read_source(block, warp, copy, size as usize, mask, &mut bytes)?;
+            unwritten |= self.read_source(block, warp, (copy, moment), size as usize, mask, &mut bytes)?;
         }
         Ok((bytes, unwritten))
     }
@@ -90,7 +85,7 @@ impl Engine<'_> {
         &mut self,
         block: &mut Block,
         warp: &mut Warp,
-        copy: &Copy,
+        (copy, moment): (&Copy, Option<Moment>),
         size: usize,
         mask: u32,
         bytes: &mut LaneBytes,
@@ -105,6 +100,7 @@ impl Engine<'_> {
             mask,
             pc: copy.pc,
             reads_unwritten: false,
+            moment,
         };
         if size.is_power_of_two() {
             return self.load_bytes(block, warp, Space::Global, &access, bytes);
@@ -133,26 +129,36 @@ impl Engine<'_> {
             warp.copies.commit(active);
         }
         for copy in warp.copies.take_waited(active, groups.unwrap_or(0)) {
-            let bytes = if copy.arrived { None } else { Some(self.copied_bytes(block, warp, &copy)?) };
-            let access = WarpAccess {
-                kind: AccessKind::AsyncWrite,
-                strength: Strength::Weak,
-                order: SyncSemantics::default(),
-                size: copy.bytes as usize,
-                align: copy.bytes.into(),
-                addresses: &copy.destination,
-                mask: copy.lanes,
-                pc: copy.pc,
-                reads_unwritten: false,
-            };
+            let bytes = if copy.arrived { None } else { Some(self.copied_bytes(block, warp, &copy, None)?) };
+            let access = arrival_of(&copy, None);
             if let Some((bytes, unwritten)) = bytes {
                 block.shared.async_arrive(&access, &bytes);
                 block.shared.set_unwritten(&WarpAccess { mask: unwritten, ..access });
             }
             block.shared.async_complete(&block.clocks, warp.index, &access);
         }
+        for (moment, lanes) in warp.copies.take_tracked_waited(active, groups.unwrap_or(0)) {
+            self.complete_tracked(block, moment)?;
+            block.clocks.learn_async(warp.index, lanes, moment);
+        }
         self.tally.waits += 1;
         Ok(())
+    }
+}
+
+/// The writes of a copy, now or at a moment that others can wait for.
+pub(super) fn arrival_of(copy: &Copy, moment: Option<Moment>) -> WarpAccess<'_> {
+    WarpAccess {
+        kind: AccessKind::AsyncWrite,
+        strength: Strength::Weak,
+        order: SyncSemantics::default(),
+        size: copy.bytes as usize,
+        align: copy.bytes.into(),
+        addresses: &copy.destination,
+        mask: copy.lanes,
+        pc: copy.pc,
+        reads_unwritten: false,
+        moment,
     }
 }
 
@@ -166,6 +172,11 @@ pub(super) fn source_overwritten(block: &Block, warp: &Warp, access: &WarpAccess
         lane,
         address: access.addresses[lane],
         message: "a write of global memory that an asynchronous copy still reads".into(),
-        prior: Some(Prior { kind: AccessKind::AsyncRead, block: Some(block.index), thread, pc: Some(pc) }),
+        prior: Some(Prior {
+            kind: AccessKind::AsyncRead,
+            block: Some(block.ordinal as i64),
+            thread,
+            pc: Some(pc),
+        }),
     })
 }

@@ -1,5 +1,7 @@
 //! From what went wrong in a warp to a report that names the place.
 
+use std::cmp::Ordering;
+
 use super::warp::Warp;
 use super::{Block, Engine, Launch};
 use crate::memory::{Fault, Prior};
@@ -87,18 +89,49 @@ impl Engine<'_> {
     pub(super) fn fault(&self, block: &Block, warp: &Warp, pc: Pc, fault: Fault) -> Fail {
         let mut violation = self.fail(block, warp, pc, fault.lane, fault.kind, fault.message);
         violation.address = Some(fault.address);
-        violation.prior = fault.prior.map(|prior| self.prior(&prior));
+        if let Some(prior) = &fault.prior {
+            let grid = self.grid_of(prior);
+            violation.prior = Some(self.prior(prior, grid));
+            if let Some(missing) = grid.and_then(|(grid, _)| self.missing_wait(grid)) {
+                violation.message.push_str(missing);
+            }
+        }
         violation
     }
 
-    fn prior(&self, prior: &Prior) -> PriorAccess {
+    /// The launch, among those that run, of an earlier access, and the ordinal of its block there.
+    fn grid_of(&self, prior: &Prior) -> Option<(usize, u64)> {
+        let number = i64::from(self.launch.numbers.first_block).checked_add(prior.block?)?;
+        self.grids.iter().enumerate().find_map(|(index, grid)| {
+            let ordinal = number.checked_sub(grid.launch.numbers.first_block.into())?;
+            let ordinal = u64::try_from(ordinal).ok()?;
+            (ordinal < grid.launch.blocks()).then_some((index, ordinal))
+        })
+    }
+
+    fn prior(&self, prior: &Prior, grid: Option<(usize, u64)>) -> PriorAccess {
+        let launch = grid.map(|(index, ordinal)| (self.grids[index].launch, ordinal));
+        let kernel = grid.filter(|(index, _)| *index != self.current);
         PriorAccess {
             kind: prior.kind,
-            thread: prior
-                .block
+            kernel: kernel.map(|(index, _)| self.grids[index].launch.program.name.clone()),
+            thread: launch
                 .zip(prior.thread)
-                .map(|(block, (warp, lane))| self.launch.thread(block, warp, lane)),
-            location: prior.block.and(prior.pc).and_then(|pc| self.launch.program.location(pc)),
+                .map(|((launch, block), (warp, lane))| launch.thread(launch.index_of(block), warp, lane)),
+            location: launch.zip(prior.pc).and_then(|((launch, _), pc)| launch.program.location(pc)),
+        }
+    }
+
+    /// What is to be said of an earlier access by a grid.
+    fn missing_wait(&self, grid: usize) -> Option<&'static str> {
+        match grid.cmp(&self.current) {
+            Ordering::Equal => None,
+            Ordering::Less => {
+                Some(", of a grid that may still run: griddepcontrol.wait is missing before this access")
+            }
+            Ordering::Greater => Some(
+                ", of a grid that has started early: griddepcontrol.wait is missing there, before its access",
+            ),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::collective::{lanes_of, list_lanes};
 use super::fault::Fail;
 use super::warp::{Group, State, Warp};
 use super::{Block, Engine};
-use crate::program::{Inst, LANES, Op, Pc};
+use crate::program::{Inst, LANES, Op, Pc, ProxyFence};
 use crate::violation::ViolationKind;
 
 /// Why a warp stopped running.
@@ -18,6 +18,15 @@ pub(super) enum Stop {
     Spinning,
     /// Its time was up.
     Preempted,
+}
+
+/// What comes of an instruction that may have to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// It is done.
+    Next,
+    /// What it waits for is not there: it is executed again when others have run.
+    Wait,
 }
 
 /// How a group of lanes stopped running.
@@ -89,6 +98,9 @@ impl Engine<'_> {
             if active == 0 {
                 pc += 1;
                 continue;
+            }
+            if instruction.touches != 0 && !matches!(instruction.op, Op::Wgmma(_)) {
+                self.touch_registers(block, warp, pc, instruction)?;
             }
             match &instruction.op {
                 // SAFETY: decoding chose the function for this CPU.
@@ -177,7 +189,7 @@ impl Engine<'_> {
                 Op::Atomic(op) => self.atomic(block, warp, pc, active, op)?,
                 Op::Exit => {
                     warp.put(pc + 1, mask & !active, State::Ready);
-                    self.exit(block, warp, active)?;
+                    self.exit(block, warp, pc, active)?;
                     return Ok(Pause::Regroup);
                 }
                 Op::Clock { wide } => {
@@ -189,6 +201,35 @@ impl Engine<'_> {
                         warp.lanes.set32(slot, &[now as u32; LANES], active);
                     }
                 }
+                Op::Mbarrier(op) => self.mbarrier(block, warp, pc, active, op)?,
+                Op::Bulk(op) => {
+                    let flow = self.bulk(block, warp, pc, active, op)?;
+                    if flow == Flow::Wait {
+                        return Ok(self.wait_here(warp, pc, mask, active));
+                    }
+                }
+                Op::Wgmma(op) => {
+                    if active != u32::MAX {
+                        return self.park_aligned(block, warp, pc, mask, active);
+                    }
+                    let flow = self.wgmma(block, warp, pc, active, op)?;
+                    if flow == Flow::Wait {
+                        return Ok(self.wait_here(warp, pc, mask, active));
+                    }
+                }
+                Op::Cluster(_) => {
+                    warp.put(pc + 1, mask & !active, State::Ready);
+                    self.cluster_barrier(block, warp, pc, active)?;
+                    return Ok(Pause::Regroup);
+                }
+                Op::Grid(op) => {
+                    let flow = self.grid(block, warp, active, *op)?;
+                    if flow == Flow::Wait {
+                        return Ok(self.wait_here(warp, pc, mask, active));
+                    }
+                }
+                Op::ProxyFence(ProxyFence::Async) => block.clocks.proxy_fence(warp.index, active),
+                Op::ProxyFence(ProxyFence::MbarrierInit) => self.fence_mbarrier_init(block, warp, active),
                 Op::Sleep => warp.may_spin = true,
                 Op::Trap(what) => {
                     let lane = active.trailing_zeros() as usize;
@@ -204,7 +245,15 @@ impl Engine<'_> {
 
     /// Warp instructions that this host thread has executed.
     pub(super) fn executed(&self) -> u64 {
-        self.executed + self.tally.by_class.iter().sum::<u64>()
+        self.executed + self.tally.instructions()
+    }
+
+    /// Lanes come back to the instruction at `pc` when others have run; those that do not execute it go on.
+    fn wait_here(&mut self, warp: &mut Warp, pc: Pc, mask: u32, active: u32) -> Pause {
+        self.tally.waits += 1;
+        warp.put(pc + 1, mask & !active, State::Ready);
+        warp.put(pc, active, State::Spinning);
+        Pause::Spinning
     }
 
     /// Lanes jump; in a loop that waits, others go first.
@@ -241,19 +290,30 @@ impl Engine<'_> {
         Ok(Pause::Regroup)
     }
 
-    fn exit(&mut self, block: &mut Block, warp: &mut Warp, lanes: u32) -> Result<(), Fail> {
+    fn exit(&mut self, block: &mut Block, warp: &mut Warp, pc: Pc, lanes: u32) -> Result<(), Fail> {
+        self.leave_copies(block, warp, lanes);
         warp.live &= !lanes;
         warp.copies.abandon(lanes);
+        self.note_known(block, warp, lanes);
         block.clocks.exit(warp.index, lanes);
         self.progress += 1;
         if warp.live != 0 {
             // Those that wait for lanes which have gone wait no longer.
             self.release_collectives(block, warp)?;
+            self.release_cluster_barrier(block, warp)?;
             return self.release_barriers(block, warp);
         }
         block.live_warps &= !(1 << warp.index);
         for id in 0..block.barriers.len() {
             self.complete_barrier(block, None, id);
+        }
+        if self.launch.cluster_size() > 1 {
+            self.complete_cluster_barrier(block);
+        }
+        if block.live_warps == 0 {
+            self.check_visits(block, warp, pc, lanes.trailing_zeros() as usize & 31)?;
+            self.check_landed(block)?;
+            self.end_copies(block)?;
         }
         Ok(())
     }

@@ -37,6 +37,7 @@ fn access<'a>(kind: AccessKind, op: &MatrixOp, addresses: &'a [u64; LANES], pc: 
         mask,
         pc,
         reads_unwritten: false,
+        moment: None,
     }
 }
 

@@ -4,9 +4,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::fault::Fail;
+use super::grid::Grid;
 use super::interpret::Stop;
 use super::warp::State;
-use super::{Block, Engine, Launch, Random};
+use super::{Block, Engine, Launch, Live, Random};
 use crate::config::DeviceProperties;
 use crate::count::Tally;
 use crate::memory::PageCache;
@@ -44,31 +45,44 @@ impl Residency {
     }
 }
 
-/// What one host thread's blocks did, and which of them failed.
-type Part = (u64, Result<(Tally, String), Fail>);
+/// What one host thread's blocks did, by launch, and which of them failed.
+type Part = (u64, Outcome);
 
-/// Runs all blocks of a launch; counters, and what was printed.
-pub(crate) fn run(launch: &Launch<'_>) -> Result<(Tally, String), Fail> {
-    let blocks = launch.blocks();
+/// What launches did.
+pub(crate) struct Outcome {
+    /// Counters, and what was printed, of the launches that have been carried out: all but those from the one that
+    /// failed on.
+    pub done: Vec<(Tally, String)>,
+    pub fail: Option<Fail>,
+}
+
+/// Runs all blocks of a launch; or of several that overlap, each of which may start when the one before it lets its
+/// dependents start.
+pub(crate) fn run(launches: &[Launch<'_>]) -> Outcome {
+    let [launch] = launches else {
+        let next: Vec<AtomicU64> = launches.iter().map(|_| AtomicU64::new(0)).collect();
+        return Engine::new(launches).run(&next, &AtomicU64::new(u64::MAX)).1;
+    };
+    let clusters = launch.blocks() / launch.cluster_size().max(1);
     let threads = match launch.options.host_threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
     // Blocks that can tell how far others are have to run as the scheduler says.
     let alone = launch.program.inter_block_sync || launch.program.order_dependent;
-    let threads = if alone { 1 } else { threads.min(blocks as usize).max(1) };
-    let next = AtomicU64::new(0);
+    let threads = if alone { 1 } else { threads.min(clusters as usize).max(1) };
+    let next = [AtomicU64::new(0)];
     // Of several blocks that fail, the first one is reported, whichever host thread is faster.
     let failed = AtomicU64::new(u64::MAX);
     let mut parts: Vec<Part> = if threads == 1 {
-        vec![Engine::new(launch).run(&next, &failed)]
+        vec![Engine::new(launches).run(&next, &failed)]
     } else {
         let results = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
             for _ in 0..threads {
                 let (next, failed, results) = (&next, &failed, &results);
                 scope.spawn(move || {
-                    let result = Engine::new(launch).run(next, failed);
+                    let result = Engine::new(launches).run(next, failed);
                     results.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(result);
                 });
             }
@@ -78,19 +92,30 @@ pub(crate) fn run(launch: &Launch<'_>) -> Result<(Tally, String), Fail> {
     parts.sort_by_key(|(block, _)| *block);
     let mut total = (Tally::default(), String::new());
     for (_, part) in parts {
-        let (tally, output) = part?;
-        total.0.add(&tally);
-        total.1.push_str(&output);
+        if part.fail.is_some() {
+            return part;
+        }
+        for (tally, output) in part.done {
+            total.0.add(&tally);
+            total.1.push_str(&output);
+        }
     }
-    Ok(total)
+    Outcome { done: vec![total], fail: None }
 }
 
 impl<'a> Engine<'a> {
-    fn new(launch: &'a Launch<'a>) -> Self {
+    fn new(launches: &'a [Launch<'a>]) -> Self {
+        let launch = &launches[0];
+        let synchronize = launches.len() > 1 || launch.blocks_synchronize();
         Self {
             launch,
-            cache: PageCache::new(launch.options.checks, launch.program.inter_block_sync),
-            spare: None,
+            grids: launches.iter().map(|launch| Grid::new(launch, launches.len() > 1)).collect(),
+            current: 0,
+            starting: 0,
+            oldest: 0,
+            used: 0,
+            live: Live::default(),
+            cache: PageCache::new(launch.options.checks, synchronize),
             tally: Tally::default(),
             progress: 0,
             executed: 0,
@@ -100,52 +125,43 @@ impl<'a> Engine<'a> {
     }
 
     /// Runs blocks until there are no more, or until an earlier one has failed. Gives the block that failed here.
-    fn run(mut self, next: &AtomicU64, failed: &AtomicU64) -> Part {
-        match self.run_blocks(next, failed) {
-            Ok(()) => (u64::MAX, Ok((self.tally, self.output))),
+    fn run(mut self, next: &[AtomicU64], failed: &AtomicU64) -> Part {
+        let result = self.run_blocks(next, failed);
+        self.leave_grid();
+        let results = self.grids.into_iter().map(|grid| (grid.tally, grid.output));
+        match result {
+            Ok(()) => (u64::MAX, Outcome { done: results.collect(), fail: None }),
             Err((block, fail)) => {
                 failed.fetch_min(block, Ordering::Relaxed);
-                (block, Err(fail))
+                (block, Outcome { done: results.take(self.oldest).collect(), fail: Some(fail) })
             }
         }
     }
 
-    fn run_blocks(&mut self, next: &AtomicU64, failed: &AtomicU64) -> Result<(), (u64, Fail)> {
-        let blocks = self.launch.blocks();
-        // Where blocks cannot communicate, how they interleave cannot matter: one after another, for the caches' sake.
-        let resident = if self.launch.program.inter_block_sync {
-            self.launch.residency.total.max(1) as usize
-        } else {
-            1
-        };
-        let mut live: Vec<Block> = Vec::new();
+    fn run_blocks(&mut self, next: &[AtomicU64], failed: &AtomicU64) -> Result<(), (u64, Fail)> {
+        let seed = self.launch.options.seed;
         let mut turn = 0;
         let mut idle_rounds = 0;
         let mut idle_turns = 0;
         let mut seen = self.progress;
         loop {
-            while live.len() < resident {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= blocks {
-                    break;
-                }
-                if resident == 1 {
-                    // What a block does depends on the seed and on its own number, not on the host thread.
-                    self.random = Random::new(self.launch.options.seed.wrapping_add(index << 32));
-                }
-                live.push(self.start_block(index));
-            }
-            // Blocks start in order: those before the failed one all run to their end.
-            let earlier = |block: &Block| block.index < failed.load(Ordering::Relaxed);
-            if !live.first().is_some_and(earlier) {
+            self.start_clusters(next);
+            // Clusters start in order: those before the failed one all run to their end.
+            let earlier = |block: &Block| block.ordinal < failed.load(Ordering::Relaxed);
+            if !self.live.blocks().next().is_some_and(earlier) {
                 return Ok(());
             }
-            let chosen =
-                if self.launch.options.seed == 0 { turn % live.len() } else { self.random.below(live.len()) };
-            let busy = self.run_block(&mut live[chosen]).map_err(|fail| (live[chosen].index, fail))?;
-            if live[chosen].live_warps == 0 {
-                self.spare = Some(live.swap_remove(chosen).shared);
+            let live = self.live.len();
+            let chosen = if seed == 0 { turn % live } else { self.random.below(live) };
+            let Some(mut block) = self.live.take(chosen) else { continue };
+            self.enter_grid(block.grid);
+            let busy = self.run_block(&mut block).map_err(|fail| (block.ordinal, fail))?;
+            if block.live_warps == 0 {
+                self.live.remove(chosen);
+                self.end_block(*block);
                 self.progress += 1;
+            } else {
+                self.live.put(block);
             }
             // With seed 0 a block runs on until it waits.
             turn = if busy { chosen } else { chosen + 1 };
@@ -156,12 +172,16 @@ impl<'a> Engine<'a> {
             }
             idle_turns += 1;
             // A random choice may leave blocks out: a round is several times their number.
-            if idle_turns > 8 * live.len() {
+            if idle_turns > 8 * live {
                 (idle_turns, idle_rounds) = (0, idle_rounds + 1);
             }
-            if idle_rounds > DEAD_ROUNDS || self.all_at_barriers(&live) && idle_turns > live.len() {
-                let fail = self.deadlock(&live, next.load(Ordering::Relaxed) < blocks);
-                return Err((live[0].index, fail));
+            if idle_rounds > DEAD_ROUNDS || self.all_at_barriers() && idle_turns > live {
+                let (grid, ordinal) =
+                    self.live.blocks().next().map_or((0, 0), |block| (block.grid, block.ordinal));
+                self.enter_grid(grid);
+                let started = next.get(grid).map_or(0, |next| next.load(Ordering::Relaxed));
+                let fail = self.deadlock(started < self.grids[grid].clusters);
+                return Err((ordinal, fail));
             }
         }
     }
@@ -199,7 +219,7 @@ impl<'a> Engine<'a> {
 
     fn count_limit(&self, block: &Block, warp: &super::Warp) -> Result<(), Fail> {
         match self.launch.options.max_instructions {
-            Some(limit) if self.executed() > limit => {
+            Some(limit) if self.tally.instructions() > limit => {
                 // The group that would run next, which is in the loop that does not end.
                 let running = warp.groups.iter().filter(|group| group.state != State::Parked);
                 let running = running.min_by_key(|group| group.pc);
@@ -213,25 +233,34 @@ impl<'a> Engine<'a> {
     }
 
     /// Whether every warp of every live block waits at a barrier of its block: no round will change that.
-    fn all_at_barriers(&self, live: &[Block]) -> bool {
-        live.iter().flat_map(|block| block.warps.iter().flatten()).all(|warp| {
+    fn all_at_barriers(&self) -> bool {
+        self.live.blocks().flat_map(|block| block.warps.iter().flatten()).all(|warp| {
             warp.groups.iter().any(|group| group.state == State::Barrier)
                 && warp.groups.iter().all(|group| matches!(group.state, State::Barrier | State::Parked))
         })
     }
 
     /// The report of a deadlock: who waits where.
-    fn deadlock(&self, live: &[Block], more_blocks: bool) -> Fail {
+    fn deadlock(&self, more_blocks: bool) -> Fail {
         const SHOWN: usize = 12;
         let mut lines: Vec<String> = Vec::new();
         let mut count = 0;
-        for block in live {
-            let [x, y, z] = super::fault::coordinates(block.index, self.launch.config.grid);
+        for block in self.live.blocks() {
+            let launch = self.grids[block.grid].launch;
+            let [x, y, z] = super::fault::coordinates(block.index, launch.config.grid);
             for (id, barrier) in block.barriers.iter().enumerate() {
                 if let Some(text) = barrier.describe(id, block.warps.len()) {
                     lines.push(format!("block ({x}, {y}, {z}): {text}"));
                 }
             }
+            if let Some(pool) = &block.registers {
+                lines.push(format!("block ({x}, {y}, {z}): {}", pool.describe()));
+            }
+            if let Some(text) = self.live.describe_barrier(block) {
+                lines.push(format!("block ({x}, {y}, {z}): {text}"));
+            }
+            let mbarriers = self.describe_mbarriers(block);
+            lines.extend(mbarriers.into_iter().map(|text| format!("block ({x}, {y}, {z}): {text}")));
             for warp in block.warps.iter().flatten() {
                 count += 1;
                 lines.push(format!(
@@ -256,11 +285,16 @@ impl<'a> Engine<'a> {
         }
         let message = format!("{message}\n    {}", lines.join("\n    "));
         let mut fail = self.fail_launch(ViolationKind::Deadlock, message);
-        // The first waiting warp's place, so that the report points somewhere.
-        let first = live.iter().find_map(|block| Some((block, block.warps.iter().flatten().next()?)));
-        if let Some((block, warp)) = first
-            && let Some(group) = warp.groups.first()
-        {
+        // The place of a group that waits, so that the report points somewhere: those at barriers wait for the others.
+        let waiting = || {
+            let warps = self
+                .live
+                .blocks()
+                .flat_map(|block| block.warps.iter().flatten().map(move |warp| (block, &**warp)));
+            warps.flat_map(|(block, warp)| warp.groups.iter().map(move |group| (block, warp, group)))
+        };
+        let in_loop = waiting().find(|(.., group)| group.state == State::Spinning);
+        if let Some((block, warp, group)) = in_loop.or_else(|| waiting().next()) {
             fail.location = self.launch.program.location(group.pc);
             let lane = group.mask.trailing_zeros() as usize & 31;
             fail.thread = Some(self.launch.thread(block.index, warp.index, lane));

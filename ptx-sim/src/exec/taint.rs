@@ -200,6 +200,23 @@ impl Engine<'_> {
                 self.check_address(taint, block, warp, pc, active, &op.destination)?;
                 self.check_address(taint, block, warp, pc, active, &op.source)?;
             }
+            Op::Bulk(op) => {
+                let (lanes, origin) = taint.any(op.places().into_iter());
+                if lanes & active != 0 {
+                    let what = "is an operand of an asynchronous copy";
+                    return Err(self.matters(taint, block, warp, pc, lanes & active, origin, what));
+                }
+            }
+            Op::Mbarrier(op) => {
+                let (lanes, origin) = taint.any(op.sources());
+                if lanes & active != 0 {
+                    let what = "is an operand of an mbarrier operation";
+                    return Err(self.matters(taint, block, warp, pc, lanes & active, origin, what));
+                }
+                if let Some(destination) = op.destination() {
+                    taint.set(destination, 0, active, 0);
+                }
+            }
             Op::LoadMatrix(op) | Op::StoreMatrix(op) => {
                 self.check_address(taint, block, warp, pc, active, &op.address)?;
             }
@@ -228,6 +245,10 @@ impl Engine<'_> {
             | Op::Fence(_)
             | Op::CopyCommit
             | Op::CopyWait(_)
+            | Op::Grid(_)
+            | Op::ProxyFence(_)
+            | Op::Wgmma(_)
+            | Op::Cluster(_)
             | Op::Sleep
             | Op::AssertFail => {}
         }

@@ -1,7 +1,9 @@
 //! The state of one warp: registers, and groups of lanes that have parted.
 
+use super::bulk::Stores;
 use super::copies::Copies;
 use super::taint::Taint;
+use super::wgmma::WarpState;
 use crate::memory::LocalMemory;
 use crate::program::{Lanes, Pc};
 
@@ -39,8 +41,14 @@ pub(crate) struct Warp {
     pub groups: Vec<Group>,
     pub local: LocalMemory,
     pub copies: Copies,
+    /// Its bulk copies to global memory.
+    pub stores: Stores,
     /// Registers that hold what nothing has written, where there are any.
     pub taint: Option<Box<Taint>>,
+    /// The phase of the cluster's barrier that the warp has arrived in, and not waited for.
+    pub cluster_phase: Option<u64>,
+    /// What it has issued of `wgmma`, if it has executed one of its instructions.
+    pub wgmma: Option<Box<WarpState>>,
     /// The warp has read a flag or failed to take a lock since its last jump backwards: the loop may be waiting.
     pub may_spin: bool,
     /// Its last turn ended in a loop that waits.
@@ -63,6 +71,13 @@ impl Warp {
                 group.state = state;
             }
             None => self.groups.push(Group { pc, mask, state }),
+        }
+    }
+
+    /// All groups, each of which is at a barrier, go on behind it.
+    pub fn go_on(&mut self) {
+        for group in std::mem::take(&mut self.groups) {
+            self.put(group.pc + 1, group.mask, State::Ready);
         }
     }
 

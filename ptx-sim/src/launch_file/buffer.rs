@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::json::{Fields, Json, Node, Result};
 use super::scalar::ScalarType;
+use super::value::{self, Placed, Pointer};
 
 /// Bytes of one buffer at most. Memory is sparse, so a buffer that is not filled may be larger than the machine's.
 pub const MAX_BYTES: u64 = 1 << 40;
@@ -34,6 +35,8 @@ pub struct Buffer {
     pub fill: Fill,
     /// The file whose contents it begins with, and their length.
     pub from: Option<(PathBuf, u64)>,
+    /// What is written to it after that.
+    pub values: Vec<Placed>,
     /// The file that it is written to.
     pub to: Option<PathBuf>,
     /// Whether it is freed before the first launch.
@@ -67,15 +70,15 @@ struct Found {
 }
 
 impl Buffers {
-    /// An argument's buffer: one of its own, or `{"ref": name}`. Gives its index and the pointer's offset.
-    pub fn read_pointer(&mut self, node: &Node<'_>, folder: &Path) -> Result<(usize, i64)> {
-        const KNOWN: &[&str] = &["bytes", "fill", "from", "to", "offset", "freed", "name", "ref"];
+    /// A pointer's buffer: one of its own, or `{"ref": name}`.
+    pub fn read_pointer(&mut self, node: &Node<'_>, folder: &Path) -> Result<Pointer> {
+        const KNOWN: &[&str] = &["bytes", "fill", "from", "values", "to", "offset", "freed", "name", "ref"];
         let fields = node.fields("a buffer", KNOWN)?;
         let offset = match fields.get("offset") {
             Some(offset) => offset.integer((-(MAX_BYTES as i64)).into(), MAX_BYTES.into())? as i64,
             None => 0,
         };
-        let index = match fields.get("ref") {
+        let buffer = match fields.get("ref") {
             Some(name) => {
                 node.fields("a buffer that refers to another", &["ref", "offset"])?;
                 self.slot(name.text("the name of a buffer")?, &name.path)
@@ -85,12 +88,12 @@ impl Buffers {
                 self.define(&fields, name, folder)?
             }
         };
-        Ok((index, offset))
+        Ok(Pointer { buffer, offset })
     }
 
     /// An entry of the top level's `buffers`.
     pub fn read_named(&mut self, name: &str, node: &Node<'_>, folder: &Path) -> Result<()> {
-        let fields = node.fields("a named buffer", &["bytes", "fill", "from", "to", "freed"])?;
+        let fields = node.fields("a named buffer", &["bytes", "fill", "from", "values", "to", "freed"])?;
         self.define(&fields, Some(name), folder).map(|_| ())
     }
 
@@ -136,7 +139,10 @@ impl Buffers {
 
     fn define(&mut self, fields: &Fields<'_>, name: Option<&str>, folder: &Path) -> Result<usize> {
         let path = &fields.node().path;
-        let buffer = read(fields, name.unwrap_or(path), folder)?;
+        let mut buffer = read(fields, name.unwrap_or(path), folder)?;
+        if let Some(list) = fields.get("values") {
+            buffer.values = value::read_placed(&list, "buffer", buffer.bytes, self, folder)?;
+        }
         let index = match name {
             Some(name) => self.slot(name, path),
             None => {
@@ -178,7 +184,8 @@ fn read(fields: &Fields<'_>, label: &str, folder: &Path) -> Result<Buffer> {
         return to.error("nothing, since the buffer is freed");
     }
     let fill = fields.get("fill").map(|fill| read_fill(&fill, bytes)).transpose()?.unwrap_or(Fill::Poison);
-    Ok(Buffer { label: label.to_owned(), path: fields.node().path.clone(), bytes, fill, from, to, freed })
+    let path = fields.node().path.clone();
+    Ok(Buffer { label: label.to_owned(), path, bytes, fill, from, values: Vec::new(), to, freed })
 }
 
 fn read_fill(node: &Node<'_>, bytes: u64) -> Result<Fill> {

@@ -1,8 +1,9 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::argument::{Placed, Value};
+use super::value::{Pointer, Value};
 use super::*;
+use ptx_sim::{TensorFill, TensorL2Promotion, TensorMap, TensorSwizzle, TensorType};
 
 /// A folder with a file `four.bin` of four bytes and an empty one, removed at the end.
 struct Folder(PathBuf);
@@ -43,7 +44,7 @@ fn shape(name: &str, offset: usize, size: usize, align: usize) -> ParameterShape
 /// Packs the arguments of a launch; buffer `i` lies at `0x1000 * (i + 1)`.
 fn pack_launch(file: &LaunchFile, parameters: &[ParameterShape<'_>], bytes: usize) -> Result<Vec<u8>> {
     let launch = &file.launches[0];
-    pack(&launch.arguments_path, &launch.arguments, parameters, bytes, |buffer| 0x1000 * (buffer as u64 + 1))
+    pack(&launch.arguments_path, &launch.arguments, parameters, bytes, &|buffer| 0x1000 * (buffer as u64 + 1))
 }
 
 #[test]
@@ -53,7 +54,7 @@ fn a_whole_launch() {
         .read(
             r#"{
                 "kernel": "k", "grid": [4, 2], "block": [32, 1, 3], "cluster": 2, "dynamic_shared_bytes": 1024,
-                "registers_per_thread": 40, "repeat": 3,
+                "registers_per_thread": 40, "repeat": 3, "programmatic": true,
                 "arguments": [
                     {"scalar": {"type": "s32", "value": -2}},
                     {"buffer": {"bytes": 64, "fill": {"iota": "f32"}, "to": "out.bin", "name": "x", "offset": 8}},
@@ -77,10 +78,12 @@ fn a_whole_launch() {
             bytes: 64,
             fill: Fill::Iota(scalar::ScalarType::F32),
             from: None,
+            values: Vec::new(),
             to: Some(folder.0.join("out.bin")),
             freed: false,
         }
     );
+    assert!(file.launches[0].programmatic);
     assert_eq!((buffers[1].bytes, buffers[1].fill, buffers[1].freed), (4, Fill::Poison, true));
     assert_eq!(buffers[1].label, "arguments[3].buffer");
     assert_eq!(buffers[1].from, Some((folder.0.join("four.bin"), 4)));
@@ -120,12 +123,12 @@ fn several_launches_share_buffers() {
         .unwrap();
     assert_eq!((file.buffers[0].fill, file.buffers[1].fill), (Fill::Byte(255), Fill::Poison));
     let value = |launch: usize| &file.launches[launch].arguments[0].values[0];
-    assert_eq!(value(0).value, Value::Pointer { buffer: 1, offset: 0 });
+    assert_eq!(value(0).value, Value::Pointer(Pointer { buffer: 1, offset: 0 }));
     assert_eq!(
         value(1),
         &Placed {
             offset: 0,
-            value: Value::Pointer { buffer: 0, offset: 4 },
+            value: Value::Pointer(Pointer { buffer: 0, offset: 4 }),
             path: "launches[1].arguments[0]".into()
         }
     );
@@ -193,8 +196,8 @@ fn iota_counts_in_its_type() {
 /// What is wrong, where it is, and what the message says is expected and given.
 #[rustfmt::skip]
 const WRONG_ARGUMENTS: &[(&str, &str, &str, &str)] = &[
-    ("1", "arguments[0]", "an argument: an object with scalar, struct, buffer, bytes", "1"),
-    ("{}", "arguments[0]", "one of scalar, struct, buffer, bytes", "an object without fields"),
+    ("1", "arguments[0]", "an argument: an object with scalar, struct, buffer, bytes, tensor_map", "1"),
+    ("{}", "arguments[0]", "one of scalar, struct, buffer, bytes, tensor_map", "an object without fields"),
     (r#"{"skalar": 1}"#, "arguments[0]", "scalar, struct, buffer, bytes", r#"the unknown field "skalar""#),
     (r#"{"bytes": "00", "buffer": {"bytes": 1}}"#, "arguments[0]", "one of scalar", "an object with bytes, buffer"),
     (r#"{"bytes": "0"}"#, "arguments[0].bytes", "hexadecimal digits, two for each byte", r#""0""#),
@@ -224,7 +227,7 @@ const WRONG_ARGUMENTS: &[(&str, &str, &str, &str)] = &[
     (r#"{"scalar": {"type": "f32", "value": true}}"#, "arguments[0].scalar.value", "a number", "true"),
     (r#"{"buffer": {}}"#, "arguments[0].buffer.bytes", "a size, or a file to take it from", "nothing"),
     (r#"{"buffer": []}"#, "arguments[0].buffer", "a buffer: an object with bytes, fill", "an array of 0"),
-    (r#"{"buffer": {"bytes": 4, "size": 4}}"#, "arguments[0].buffer", "bytes, fill, from, to", r#"unknown field "size""#),
+    (r#"{"buffer": {"bytes": 4, "size": 4}}"#, "arguments[0].buffer", "bytes, fill, from, values, to", r#"unknown field "size""#),
     (r#"{"buffer": {"bytes": 0}}"#, "arguments[0].buffer.bytes", "from 1 to 1099511627776", "0"),
     (r#"{"buffer": {"bytes": 1099511627777}}"#, "arguments[0].buffer.bytes", "from 1 to 1099511627776", "1099511627777"),
     (r#"{"buffer": {"bytes": -1}}"#, "arguments[0].buffer.bytes", "a whole number", "-1"),
@@ -256,11 +259,37 @@ const WRONG_ARGUMENTS: &[(&str, &str, &str, &str)] = &[
     (r#"{"struct": {"size": 0, "fields": []}}"#, "arguments[0].struct.size", "from 1 to 65536", "0"),
     (r#"{"struct": {"size": 8, "align": 3, "fields": []}}"#, "arguments[0].struct.align", "a power of two", "3"),
     (r#"{"struct": {"size": 8, "fields": [{"bytes": "00"}]}}"#, "arguments[0].struct.fields[0].offset", "an offset", "nothing"),
-    (r#"{"struct": {"size": 8, "fields": [{"offset": 0}]}}"#, "arguments[0].struct.fields[0]", "one of scalar, buffer, bytes", "an object with offset"),
+    (r#"{"struct": {"size": 8, "fields": [{"offset": 0}]}}"#, "arguments[0].struct.fields[0]", "one of scalar, buffer, bytes, tensor_map", "an object with offset"),
     (r#"{"struct": {"size": 8, "fields": [{"offset": 8, "bytes": "00"}]}}"#, "arguments[0].struct.fields[0].offset", "from 0 to 7", "8"),
     (r#"{"struct": {"size": 8, "fields": [{"offset": 7, "bytes": "0000"}]}}"#, "arguments[0].struct.fields[0]", "ends within the struct's 8 bytes", "2 bytes at offset 7"),
     (r#"{"struct": {"size": 8, "fields": [{"offset": 2, "bytes": "00"}, {"offset": 1, "bytes": "0000"}]}}"#, "arguments[0].struct.fields[0]", "does not overlap arguments[0].struct.fields[1], which ends at 3", "one at offset 2"),
-    (r#"{"struct": {"size": 8, "fields": [{"offset": 0, "struct": {}}]}}"#, "arguments[0].struct.fields[0]", "a field: an object with offset, scalar, buffer, bytes", r#"unknown field "struct""#),
+    (r#"{"struct": {"size": 8, "fields": [{"offset": 0, "struct": {}}]}}"#, "arguments[0].struct.fields[0]", "a field: an object with offset, scalar, buffer, bytes, tensor_map", r#"unknown field "struct""#),
+    (r#"{"buffer": {"bytes": 8, "values": {}}}"#, "arguments[0].buffer.values", "an array of fields", "an object"),
+    (r#"{"buffer": {"bytes": 8, "values": [{"offset": 4, "buffer": {"bytes": 1}}]}}"#, "arguments[0].buffer.values[0]", "ends within the buffer's 8 bytes", "8 bytes at offset 4"),
+    (r#"{"buffer": {"bytes": 8, "values": [{"offset": 8, "bytes": "00"}]}}"#, "arguments[0].buffer.values[0].offset", "from 0 to 7", "8"),
+    (r#"{"buffer": {"bytes": 8, "values": [{"offset": 0, "bytes": "0000"}, {"offset": 1, "bytes": "00"}]}}"#, "arguments[0].buffer.values[1]", "does not overlap arguments[0].buffer.values[0]", "offset 1"),
+    (r#"{"buffer": {"bytes": 8, "values": [{"offset": 0, "buffer": {"ref": "x"}}]}}"#, "arguments[0].buffer.values[0].buffer.ref", "no buffer has one", r#""x""#),
+    (r#"{"tensor_map": 1}"#, "arguments[0].tensor_map", "a tensor map: an object with type, buffer, dims", "1"),
+    (r#"{"tensor_map": {"tile": 1}}"#, "arguments[0].tensor_map", "swizzle, interleave", r#"unknown field "tile""#),
+    (r#"{"tensor_map": {}}"#, "arguments[0].tensor_map.type", "the type of an element", "nothing"),
+    (r#"{"tensor_map": {"type": "e4m3"}}"#, "arguments[0].tensor_map.type", "one of u8, u16", r#""e4m3""#),
+    (r#"{"tensor_map": {"type": "u8"}}"#, "arguments[0].tensor_map.buffer", "a buffer", "nothing"),
+    (r#"{"tensor_map": {"type": "u8", "buffer": {"bytes": 64}}}"#, "arguments[0].tensor_map.dims", "lie side by side first", "nothing"),
+    (r#"{"tensor_map": {"type": "u8", "buffer": {"bytes": 64}, "dims": [64]}}"#, "arguments[0].tensor_map.box", "sizes in elements", "nothing"),
+    (r#"{"tensor_map": {"type": "u8", "buffer": {"bytes": 64}, "dims": 64, "box": [16]}}"#, "arguments[0].tensor_map.dims", "an array of sizes", "64"),
+    (r#"{"tensor_map": {"type": "u8", "buffer": {"bytes": 64}, "dims": [-1], "box": [16]}}"#, "arguments[0].tensor_map.dims[0]", "from 0 to", "-1"),
+    (r#"{"tensor_map": {"type": "u8", "buffer": {"bytes": 64}, "dims": [64], "box": [4294967296]}}"#, "arguments[0].tensor_map.box[0]", "32 bits", "4294967296"),
+    (r#"{"tensor_map": {"type": "u8", "buffer": {"bytes": 64}, "dims": [], "box": []}}"#, "arguments[0].tensor_map.dims", "1 to 5", "0 dimensions"),
+    (r#"{"tensor_map": {"type": "u8", "buffer": {"bytes": 64}, "dims": [64], "box": [257]}}"#, "arguments[0].tensor_map.box[0]", "1 to 256", "257"),
+    (r#"{"tensor_map": {"type": "u8", "buffer": {"bytes": 64}, "dims": [64], "box": [16, 1]}}"#, "arguments[0].tensor_map.box", "1, for 1 dimensions", "a list of 2"),
+    (r#"{"tensor_map": {"type": "u8", "buffer": {"bytes": 64}, "dims": [10, 6], "box": [16, 1]}}"#, "arguments[0].tensor_map.strides[0]", "a multiple of 16", "10"),
+    (r#"{"tensor_map": {"type": "u8", "buffer": {"bytes": 64}, "dims": [16, 2], "strides": [20], "box": [16, 1]}}"#, "arguments[0].tensor_map.strides[0]", "a multiple of 16", "20"),
+    (r#"{"tensor_map": {"type": "u8", "buffer": {"bytes": 64}, "dims": [64], "box": [16], "element_strides": [9]}}"#, "arguments[0].tensor_map.element_strides[0]", "1 to 8", "9"),
+    (r#"{"tensor_map": {"type": "u8", "buffer": {"bytes": 64}, "dims": [64], "box": [16], "swizzle": "128b"}}"#, "arguments[0].tensor_map.swizzle", "one of none, 32B, 64B, 128B", r#""128b""#),
+    (r#"{"tensor_map": {"type": "bf16", "buffer": {"bytes": 64}, "dims": [64], "box": [32], "swizzle": "32B"}}"#, "arguments[0].tensor_map.box[0]", "at most the 32 bytes of the swizzle", "64 bytes"),
+    (r#"{"tensor_map": {"type": "u8", "buffer": {"bytes": 64}, "dims": [64], "box": [16], "interleave": "16B"}}"#, "arguments[0].tensor_map.interleave", "not supported", "16"),
+    (r#"{"tensor_map": {"type": "u8", "buffer": {"bytes": 64}, "dims": [64], "box": [16], "l2_promotion": 128}}"#, "arguments[0].tensor_map.l2_promotion", "one of none, 64B, 128B, 256B", "128"),
+    (r#"{"tensor_map": {"type": "u8", "buffer": {"bytes": 64}, "dims": [64], "box": [16], "oob_fill": "nan"}}"#, "arguments[0].tensor_map.oob_fill", "Zeros", "Nan"),
 ];
 
 #[rustfmt::skip]
@@ -280,6 +309,7 @@ const WRONG_FILES: &[(&str, &str, &str, &str)] = &[
     (r#"{"kernel": "k", "grid": 1, "block": 1, "cluster": 0}"#, "cluster", "from 1", "0"),
     (r#"{"kernel": "k", "grid": 1, "block": 1, "dynamic_shared_bytes": -1}"#, "dynamic_shared_bytes", "from 0 to 4294967295", "-1"),
     (r#"{"kernel": "k", "grid": 1, "block": 1, "registers_per_thread": 0}"#, "registers_per_thread", "from 1", "0"),
+    (r#"{"kernel": "k", "grid": 1, "block": 1, "programmatic": 1}"#, "programmatic", "true or false", "1"),
     (r#"{"kernel": "k", "grid": 1, "block": 1, "repeat": 65537}"#, "repeat", "from 1 to 65536", "65537"),
     (r#"{"kernel": "k", "grid": 1, "block": 1, "arguments": {}}"#, "arguments", "an array of arguments", "an object without fields"),
     (r#"{"kernel": "k", "grid": 1, "block": 1, "shared": 1}"#, "", "dynamic_shared_bytes", r#"the unknown field "shared""#),
@@ -324,6 +354,95 @@ fn an_error_reads_as_a_sentence() {
     assert!(error.to_string().starts_with("expected a launch: an object with kernel"), "{error}");
     let long = format!(r#"{{"kernel": "k", "grid": "{}", "block": 1}}"#, "9".repeat(1 << 20));
     assert!(Folder::new().read(&long).unwrap_err().to_string().len() < 200);
+}
+
+/// A bf16 matrix of 100 x 72 in tiles of 64 x 8, at 256 bytes into a buffer.
+const MAP: &str = r#"{"type": "bf16", "buffer": {"ref": "a", "offset": 256}, "dims": [72, 100], "strides": [160],
+    "box": [64, 8], "element_strides": [1, 2], "swizzle": "128B", "interleave": "none", "l2_promotion": "256B",
+    "oob_fill": "nan"}"#;
+
+fn map_at(address: u64) -> TensorMap {
+    let mut map = TensorMap::new(TensorType::Bf16, address, &[72, 100], &[160], &[64, 8]);
+    map.element_strides = vec![1, 2];
+    map.swizzle = TensorSwizzle::Bytes128;
+    map.l2_promotion = TensorL2Promotion::Bytes256;
+    map.fill = TensorFill::Nan;
+    map
+}
+
+#[test]
+fn tensor_maps_are_encoded_wherever_they_stand() {
+    let text = format!(
+        r#"{{"tensor_map": {MAP}}}, {{"struct": {{"size": 4224, "align": 64, "fields": [
+            {{"offset": 4096, "tensor_map": {MAP}}}, {{"offset": 8, "bytes": "ff"}}]}}}},
+            {{"buffer": {{"bytes": 16384, "name": "a", "values": [{{"offset": 128, "tensor_map": {MAP}}}]}}}}"#
+    );
+    let file = Folder::new().read(&with_arguments(&text)).unwrap();
+    let shapes = [shape("m", 0, 128, 64), shape("s", 128, 4224, 64), shape("a", 4352, 8, 8)];
+    let packed = pack_launch(&file, &shapes, 4360).unwrap();
+    let map = map_at(0x1100).encode().unwrap();
+    assert_eq!((&packed[..128], &packed[128 + 4096..4352]), (&map[..], &map[..]));
+    assert_eq!(packed[128 + 8], 0xFF);
+    let placed = &file.buffers[0].values[0];
+    assert_eq!((placed.offset, placed.path.as_str()), (128, "arguments[2].buffer.values[0]"));
+    assert_eq!(placed.value.bytes(&|_| 0x1000).unwrap(), map);
+    assert_eq!(TensorMap::decode(&map).unwrap(), map_at(0x1100));
+}
+
+#[test]
+fn what_a_tensor_map_leaves_out_is_plain() {
+    let text =
+        r#"{"tensor_map": {"type": "u8", "buffer": {"bytes": 4096}, "dims": [64, 8, 4], "box": [16, 8, 1]}}"#;
+    let file = Folder::new().read(&with_arguments(text)).unwrap();
+    let packed = pack_launch(&file, &[shape("m", 0, 128, 128)], 128).unwrap();
+    let plain = TensorMap::new(TensorType::U8, 0x1000, &[64, 8, 4], &[64, 512], &[16, 8, 1]);
+    assert_eq!(packed, plain.encode().unwrap());
+}
+
+#[test]
+fn tensor_maps_must_be_aligned() {
+    let folder = Folder::new();
+    let plain = r#""type": "u8", "dims": [64], "box": [16]"#;
+    let cases = [
+        (
+            format!(r#"{{"tensor_map": {{{plain}, "buffer": {{"bytes": 64}}}}}}"#),
+            shape("m", 0, 128, 8),
+            "arguments[0]: expected a parameter whose alignment is 64 or more, for a tensor map, given `m`, whose alignment is 8",
+        ),
+        (
+            format!(
+                r#"{{"struct": {{"size": 192, "fields": [{{"offset": 32, "tensor_map": {{{plain}, "buffer": {{"bytes": 64}}}}}}]}}}}"#
+            ),
+            shape("s", 0, 192, 64),
+            "arguments[0].struct.fields[0].offset: expected a multiple of 64, the alignment of the field, given 32",
+        ),
+        (
+            format!(r#"{{"tensor_map": {{{plain}, "buffer": {{"bytes": 64, "offset": 8}}}}}}"#),
+            shape("m", 0, 128, 64),
+            "arguments[0].tensor_map.buffer: expected a multiple of 16, given 0x1008",
+        ),
+    ];
+    for (arguments, parameter, message) in cases {
+        let file = folder.read(&with_arguments(&arguments)).unwrap();
+        let bytes = parameter.size;
+        assert_eq!(pack_launch(&file, &[parameter], bytes).unwrap_err().to_string(), message);
+    }
+}
+
+#[test]
+fn buffers_may_hold_pointers() {
+    let text = r#"{"buffer": {"bytes": 24, "fill": "zero", "values": [{"offset": 8, "buffer": {"bytes": 8, "name": "x"}},
+        {"offset": 16, "buffer": {"ref": "x", "offset": 4}}, {"offset": 0, "scalar": {"type": "u32", "value": 7}}]}}"#;
+    let file = Folder::new().read(&with_arguments(text)).unwrap();
+    let outer = file.buffers.iter().find(|buffer| buffer.bytes == 24).unwrap();
+    let found: Vec<_> =
+        outer.values.iter().map(|p| (p.offset, p.value.bytes(&|_| 0x5000).unwrap())).collect();
+    let expected = [
+        (0, 7u32.to_le_bytes().to_vec()),
+        (8, 0x5000u64.to_le_bytes().to_vec()),
+        (16, 0x5004u64.to_le_bytes().to_vec()),
+    ];
+    assert_eq!(found, expected);
 }
 
 type SizesAndAlignments = &'static [(usize, usize)];
@@ -409,7 +528,10 @@ fn hostile_files_do_no_harm() {
         {"buffer": {"bytes": 64, "fill": {"iota": "f32"}, "to": "o", "name": "x", "offset": 8}},
         {"struct": {"size": 24, "align": 8, "fields": [{"offset": 16, "bytes": "0a"},
             {"offset": 0, "buffer": {"ref": "x", "offset": -16}}, {"offset": 8, "scalar": {"type": "f32", "value": "0x1"}}]}},
-        {"buffer": {"from": "four.bin", "fill": {"byte": 7}}}], "variables": {"t": {"from": "four.bin"}}}"#;
+        {"tensor_map": {"type": "f32", "buffer": {"ref": "x"}, "dims": [16, 4], "strides": [64], "box": [16, 2],
+            "swizzle": "64B", "oob_fill": "zeros"}},
+        {"buffer": {"from": "four.bin", "fill": {"byte": 7}, "values": [{"offset": 1, "bytes": "11"}]}}],
+        "programmatic": false, "variables": {"t": {"from": "four.bin"}}}"#;
     const PIECES: &[&str] = &[
         "0",
         "-1",

@@ -131,7 +131,7 @@ impl Allocations {
             let past = address.saturating_add(size) - allocation.end();
             (past, format!("{past} bytes past the end of {}", allocation.describe()))
         });
-        let after = self.by_start.range(address..).next().map(|(_, allocation)| {
+        let after = self.by_start.range(address.saturating_add(1)..).next().map(|(_, allocation)| {
             let short = allocation.start - address;
             (short, format!("{short} bytes before {}", allocation.describe()))
         });

@@ -13,7 +13,7 @@ use super::warp::{
     access_shadow, copy_out, same_values, synchronize_atomic, synchronize_load, synchronize_store,
     update_bytes, write_run,
 };
-use super::{AtomicOrder, Fault, LaneBytes, Space, WarpAccess};
+use super::{AtomicOrder, Fault, LaneBytes, ProxyAccess, Space, WarpAccess};
 use crate::config::Checks;
 use crate::count::Tally;
 use crate::program::LANES;
@@ -84,6 +84,17 @@ fn lock(page: &Mutex<Page>) -> MutexGuard<'_, Page> {
     page.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The parts of some bytes that lie on one page each: address and bytes.
+fn pieces(mut address: u64, mut bytes: usize) -> impl Iterator<Item = (u64, usize)> {
+    std::iter::from_fn(move || {
+        let piece = bytes.min((PAGE - address % PAGE) as usize);
+        let at = address;
+        address = address.wrapping_add(piece as u64);
+        bytes -= piece;
+        (piece != 0).then_some((at, piece))
+    })
+}
+
 /// The bytes of a run within its page.
 fn within(run: &Run, size: usize) -> Range<usize> {
     let start = (run.address % PAGE) as usize;
@@ -134,7 +145,15 @@ impl GlobalMemory {
     }
 
     /// Numbers the blocks of a launch that starts after all earlier ones have ended.
-    pub fn begin_launch(&self, blocks: u64) -> Result<LaunchNumbers, String> {
+    #[cfg(test)]
+    pub fn begin_launch(&self, blocks: u64, cluster_size: u32) -> Result<LaunchNumbers, String> {
+        Ok(self.begin_launches(&[(blocks, cluster_size)])?.remove(0))
+    }
+
+    /// Numbers the blocks of launches that overlap each other, and start after all earlier ones have ended. Of each are
+    /// given its blocks, and those of a cluster.
+    pub fn begin_launches(&self, launches: &[(u64, u32)]) -> Result<Vec<LaunchNumbers>, String> {
+        let blocks = launches.iter().fold(0u64, |sum, (blocks, _)| sum.saturating_add(*blocks));
         let mut next = self.next_block.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = u32::try_from(blocks).ok().filter(|blocks| *blocks < MAX_BLOCKS);
         let taken = taken.ok_or_else(|| format!("{blocks} blocks are more than race checks can number"))?;
@@ -145,7 +164,14 @@ impl GlobalMemory {
         let first_block = *next;
         *next += taken;
         self.limit_shadows(first_block);
-        Ok(LaunchNumbers { first_block, ordered_before: first_block })
+        let mut number = first_block;
+        let numbered = launches.iter().map(|(blocks, cluster_size)| {
+            let own = number;
+            // No more than their sum, which has been found small enough.
+            number = number.saturating_add(u32::try_from(*blocks).unwrap_or(u32::MAX));
+            LaunchNumbers { first_block: own, ordered_before: first_block, cluster_size: *cluster_size }
+        });
+        Ok(numbered.collect())
     }
 
     fn limit_shadows(&self, first_block: u32) {
@@ -425,6 +451,124 @@ impl GlobalMemory {
         Ok(())
     }
 
+    /// An operation of the asynchronous proxy is to read or write bytes: checks bounds and races, marks them
+    /// as accessed at the operation's moment, and counts them.
+    pub fn proxy_claim(
+        &self,
+        cache: &mut PageCache,
+        access: &ProxyAccess<'_>,
+        address: u64,
+        bytes: usize,
+        writes: bool,
+        tally: &mut Tally,
+    ) -> Result<(), Fault> {
+        let checks = cache.checks;
+        let traffic = if writes { &mut tally.global_written } else { &mut tally.global_read };
+        traffic.add_range(address, bytes as u64);
+        // Before anything is claimed all must be known to lie in one allocation.
+        if let Err(reason) = self.check(address, bytes as u64, writes) {
+            return Err(self.proxy_fault(access, address, bytes, writes, &reason));
+        }
+        for (at, piece) in pieces(address, bytes) {
+            let Some(page) = cache.page(self, at / PAGE) else { continue };
+            let mut page = lock(page);
+            let range = (at % PAGE) as usize..(at % PAGE) as usize + piece;
+            let launch = access.clocks.launch();
+            traffic.unique_bytes += if writes {
+                page.count_written(launch, range.clone())
+            } else {
+                page.count_read(launch, range.clone())
+            };
+            if !checks.races {
+                continue;
+            }
+            let accessor = Accessor::of_proxy(access, writes);
+            let shadow = page.shadow(launch);
+            shadow.start_access();
+            shadow.claim(&accessor, range, access.lanes, writes).map_err(|(offset, conflict)| {
+                access.race(Space::Global, at - at % PAGE + offset as u64, &conflict, writes)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What is wrong with bytes that an operation of the asynchronous proxy cannot access.
+    fn proxy_fault(
+        &self,
+        access: &ProxyAccess<'_>,
+        address: u64,
+        bytes: usize,
+        writes: bool,
+        reason: &str,
+    ) -> Fault {
+        let allocations = self.allocations.read().unwrap_or_else(PoisonError::into_inner);
+        let kind = match allocations.at(address) {
+            Some(allocation) if allocation.freed => ViolationKind::UseAfterFree,
+            Some(allocation) if writes && allocation.read_only => ViolationKind::ReadOnly,
+            _ => ViolationKind::OutOfBounds,
+        };
+        let message = format!("{} of {bytes} bytes: {reason}", access.describe(writes));
+        access.fault(kind, address, message)
+    }
+
+    /// Bytes that have been claimed, as they are now; whether all of them have been written.
+    pub fn proxy_read(&self, cache: &mut PageCache, address: u64, out: &mut [u8]) -> bool {
+        let mut written = true;
+        let mut done = 0;
+        for (at, piece) in pieces(address, out.len()) {
+            if let Some(page) = cache.page(self, at / PAGE) {
+                let page = lock(page);
+                let start = (at % PAGE) as usize;
+                out[done..done + piece].copy_from_slice(&page.data[start..start + piece]);
+                written &= page.first_uninitialized(start..start + piece).is_none();
+            }
+            done += piece;
+        }
+        written || !cache.checks.initialization
+    }
+
+    /// Which of such bytes nothing has written.
+    pub fn proxy_unwritten(
+        &self,
+        cache: &mut PageCache,
+        address: u64,
+        bytes: usize,
+        each: &mut dyn FnMut(usize),
+    ) {
+        let mut done = 0;
+        for (at, piece) in pieces(address, bytes) {
+            if let Some(page) = cache.page(self, at / PAGE) {
+                let page = lock(page);
+                let start = (at % PAGE) as usize;
+                let missing =
+                    |byte: &usize| page.first_uninitialized(start + byte..start + byte + 1).is_some();
+                (0..piece).filter(missing).for_each(|byte| each(done + byte));
+            }
+            done += piece;
+        }
+    }
+
+    /// Changes bytes that have been claimed: `update` gets them, a piece after another, with their distance from the
+    /// first.
+    pub fn proxy_update(
+        &self,
+        cache: &mut PageCache,
+        address: u64,
+        bytes: usize,
+        update: &mut dyn FnMut(usize, &mut [u8]),
+    ) {
+        let mut done = 0;
+        for (at, piece) in pieces(address, bytes) {
+            if let Some(page) = cache.page(self, at / PAGE) {
+                let mut page = lock(page);
+                let range = (at % PAGE) as usize..(at % PAGE) as usize + piece;
+                update(done, &mut page.data[range.clone()]);
+                page.initialize(range);
+            }
+            done += piece;
+        }
+    }
+
     /// The page of a run, for this thread alone.
     fn locked<'c>(
         &self,
@@ -517,8 +661,14 @@ fn record(
     shadow.start_access();
     for run in runs {
         let offset = (run.address % PAGE) as usize;
-        access_shadow(shadow, &accessor, run, offset, access.size, writes)
-            .map_err(|conflict| access.race(Space::Global, &conflict))?;
+        let judged = match access.moment {
+            None => access_shadow(shadow, &accessor, run, offset, access.size, writes),
+            Some(_) => {
+                let bytes = offset..offset + run.count * access.size;
+                shadow.claim(&accessor, bytes, run.mask(), writes).map_err(|(_, conflict)| conflict)
+            }
+        };
+        judged.map_err(|conflict| access.race(Space::Global, &conflict))?;
     }
     Ok(())
 }

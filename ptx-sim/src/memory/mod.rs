@@ -5,6 +5,7 @@ mod bits;
 mod global;
 mod local;
 mod page;
+mod proxy;
 mod runs;
 mod shape;
 mod shared;
@@ -17,13 +18,14 @@ mod tests;
 
 pub(crate) use global::{GlobalMemory, PageCache};
 pub(crate) use local::LocalMemory;
+pub(crate) use proxy::ProxyAccess;
 pub(crate) use runs::{for_lanes, lanes_of};
-pub(crate) use shared::SharedMemory;
+pub(crate) use shared::{MbarrierAccess, SharedMemory};
 
 use shape::Shape;
 
 use crate::program::{LANES, Pc};
-use crate::race::Conflict;
+use crate::race::{Conflict, Moment};
 use crate::violation::{AccessKind, ViolationKind};
 
 /// The threads that an atomic, fence, acquire or release reaches.
@@ -83,6 +85,8 @@ pub(crate) struct WarpAccess<'a> {
     pub pc: Pc,
     /// Bytes that nothing has written may be read.
     pub reads_unwritten: bool,
+    /// When it happens, where it is an asynchronous copy that others than its thread can wait for.
+    pub moment: Option<Moment>,
 }
 
 /// The bytes that lanes load or store: lane by lane, the first `size` of each.
@@ -92,8 +96,8 @@ pub(crate) type LaneBytes = [[u8; 16]; LANES];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Prior {
     pub kind: AccessKind,
-    /// The block's number in the launch, x fastest; `None` where it belongs to another launch.
-    pub block: Option<u64>,
+    /// The block, counted from the first one of the launch; it may belong to another launch.
+    pub block: Option<i64>,
     /// Warp and lane, where one lane alone did it.
     pub thread: Option<(usize, usize)>,
     pub pc: Option<Pc>,
@@ -173,24 +177,7 @@ impl WarpAccess<'_> {
     fn race(&self, space: Space, conflict: &Conflict) -> Fault {
         let prior =
             Prior { kind: conflict.kind, block: conflict.block, thread: conflict.thread, pc: conflict.pc };
-        let (kind, message) = if conflict.pending {
-            let message = format!(
-                "{} of bytes that an asynchronous copy has yet to write: its wait is missing",
-                self.describe()
-            );
-            (ViolationKind::AsyncCopyRace, message)
-        } else {
-            let kind =
-                if space == Space::Shared { ViolationKind::SharedRace } else { ViolationKind::GlobalRace };
-            let whose = if conflict.same_block { "of its block" } else { "of another block" };
-            let message = format!(
-                "{} of {} memory that no synchronisation orders after an earlier {} by a thread {whose}",
-                self.describe(),
-                space.name(),
-                conflict.kind,
-            );
-            (kind, message)
-        };
+        let (kind, message) = conflict.describe(&self.describe(), space);
         Fault { prior: Some(prior), ..self.fault(kind, conflict.lane, message) }
     }
 }

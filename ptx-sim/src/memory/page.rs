@@ -22,19 +22,40 @@ enum Initialized {
 struct Touched {
     first_block: u32,
     bytes: Bits,
+    /// Of launches that overlap this one.
+    others: Vec<(u32, Bits)>,
 }
 
 impl Touched {
     fn new() -> Self {
-        Self { first_block: 0, bytes: Bits::new(SIZE) }
+        Self { first_block: 0, bytes: Bits::new(SIZE), others: Vec::new() }
     }
 
-    fn add(&mut self, first_block: u32, range: Range<usize>) -> u32 {
-        if self.first_block != first_block {
-            self.first_block = first_block;
-            self.bytes.clear();
+    fn add(&mut self, launch: LaunchNumbers, range: Range<usize>) -> u32 {
+        if self.first_block != launch.first_block {
+            self.switch(launch);
         }
         self.bytes.insert(range)
+    }
+
+    fn forget_before(&mut self, first_block: u32) {
+        if self.first_block < first_block {
+            *self = Self::new();
+        }
+    }
+
+    /// Another launch than the last one touches bytes.
+    fn switch(&mut self, launch: LaunchNumbers) {
+        let first_block = launch.first_block;
+        self.others.retain(|(other, _)| *other >= launch.ordered_before);
+        if self.first_block < launch.ordered_before {
+            self.bytes.clear();
+        } else {
+            let known = self.others.iter().position(|(other, _)| *other == first_block);
+            let bytes = known.map_or_else(|| Bits::new(SIZE), |index| self.others.swap_remove(index).1);
+            self.others.push((self.first_block, std::mem::replace(&mut self.bytes, bytes)));
+        }
+        self.first_block = first_block;
     }
 }
 
@@ -120,12 +141,12 @@ impl Page {
 
     /// Counts the bytes of a range that the launch reads for the first time.
     pub fn count_read(&mut self, launch: LaunchNumbers, range: Range<usize>) -> u64 {
-        self.read.add(launch.first_block, range).into()
+        self.read.add(launch, range).into()
     }
 
     /// Counts the bytes of a range that the launch writes for the first time.
     pub fn count_written(&mut self, launch: LaunchNumbers, range: Range<usize>) -> u64 {
-        self.written.add(launch.first_block, range).into()
+        self.written.add(launch, range).into()
     }
 
     /// Who accessed the page.
@@ -145,6 +166,8 @@ impl Page {
 
     /// Forgets accesses that happened before all that will come: those of launches before this first block.
     pub fn forget_before(&mut self, first_block: u32) {
+        self.read.forget_before(first_block);
+        self.written.forget_before(first_block);
         if self.shadow_launch < first_block {
             self.shadow = None;
             self.sync.clear();

@@ -24,6 +24,11 @@ impl Run {
     pub fn lanes(&self) -> std::ops::Range<usize> {
         self.first..self.first + self.count
     }
+
+    /// The lanes that access it.
+    pub fn mask(&self) -> u32 {
+        if self.same != 0 { self.by } else { self.lanes().fold(0, |mask, lane| mask | 1 << lane) }
+    }
 }
 
 /// All runs of an access.
@@ -33,6 +38,8 @@ pub(super) struct Runs {
     /// All, where there are several.
     many: Vec<Run>,
     len: usize,
+    /// The lanes wait for each other before they access memory together.
+    pub collective: bool,
 }
 
 impl Runs {
@@ -81,7 +88,7 @@ impl Runs {
 
     /// Every lane on its own behalf of all lanes of `by`: rows of a matrix that a warp reads together.
     pub fn rows(access: &WarpAccess<'_>, by: u32) -> Self {
-        let mut runs = Self::empty();
+        let mut runs = Self { collective: true, ..Self::empty() };
         for lane in (0..LANES).filter(|lane| access.mask >> lane & 1 != 0) {
             runs.push(Run { address: access.addresses[lane], first: lane, count: 1, same: 1 << lane, by });
         }
@@ -89,7 +96,7 @@ impl Runs {
     }
 
     fn empty() -> Self {
-        Self { one: Run::default(), many: Vec::new(), len: 0 }
+        Self { one: Run::default(), many: Vec::new(), len: 0, collective: false }
     }
 
     fn push(&mut self, run: Run) {

@@ -1,5 +1,11 @@
 //! The shared memory of one block.
 
+mod mbarrier;
+
+pub(crate) use mbarrier::MbarrierAccess;
+
+use mbarrier::Objects;
+
 use super::bits::Bits;
 use super::runs::{Runs, for_lanes, lanes_of};
 use super::shape::{Pattern, Shape};
@@ -7,12 +13,12 @@ use super::warp::{
     access_shadow, copy_out, same_values, synchronize_atomic, synchronize_load, synchronize_store,
     update_bytes, write_run,
 };
-use super::{AtomicOrder, Fault, LaneBytes, Space, Strength, WarpAccess, garbage};
+use super::{AtomicOrder, Fault, LaneBytes, ProxyAccess, Space, Strength, WarpAccess, garbage};
 use crate::config::Checks;
 use crate::count::Tally;
 use crate::program::LANES;
 use crate::race::{Accessor, BlockClocks, Shadow, SyncVariables};
-use crate::violation::ViolationKind;
+use crate::violation::{AccessKind, ViolationKind};
 
 /// Bytes of a bank, and of a word.
 const WORD: usize = 4;
@@ -26,7 +32,10 @@ pub(crate) struct SharedMemory {
     initialized: Option<Bits>,
     /// `None` where races are not checked.
     shadow: Option<Shadow>,
+    /// Whether the asynchronous proxy must have been told of mbarriers by a fence.
+    checks_mbarrier_init: bool,
     sync: SyncVariables,
+    objects: Objects,
 }
 
 impl SharedMemory {
@@ -40,7 +49,9 @@ impl SharedMemory {
             bytes,
             initialized: checks.initialization.then(|| Bits::new(size)),
             shadow: checks.races.then(|| Shadow::new(size)),
+            checks_mbarrier_init: checks.races && checks.mbarrier_init_fence,
             sync: SyncVariables::default(),
+            objects: Objects::default(),
         }
     }
 
@@ -54,6 +65,7 @@ impl SharedMemory {
             shadow.reset();
         }
         self.sync.clear();
+        self.objects.clear();
     }
 
     /// `ld`.
@@ -322,6 +334,109 @@ impl SharedMemory {
         }
     }
 
+    /// An operation of the asynchronous proxy is to read or write bytes of this memory, whole words: checks bounds and
+    /// races, and marks them as accessed at the operation's moment.
+    pub fn proxy_claim(
+        &mut self,
+        access: &ProxyAccess<'_>,
+        address: u64,
+        bytes: usize,
+        writes: bool,
+    ) -> Result<(), Fault> {
+        let range = self.proxy_range(access, address, bytes, writes)?;
+        let Some(shadow) = &mut self.shadow else { return Ok(()) };
+        let accessor = Accessor::of_proxy(access, writes);
+        shadow.start_access();
+        shadow.claim(&accessor, range, access.lanes, writes).map_err(|(offset, conflict)| {
+            access.race(Space::Shared, self.base + offset as u64, &conflict, writes)
+        })
+    }
+
+    /// The same for a write by an asynchronous operation of the generic proxy.
+    pub fn generic_claim(
+        &mut self,
+        access: &ProxyAccess<'_>,
+        address: u64,
+        bytes: usize,
+    ) -> Result<(), Fault> {
+        let range = self.proxy_range(access, address, bytes, true)?;
+        let Some(shadow) = &mut self.shadow else { return Ok(()) };
+        let accessor = Accessor::of_generic(access);
+        shadow.start_access();
+        shadow.claim(&accessor, range, access.lanes, true).map_err(|(offset, conflict)| {
+            let what = format!("an {}", AccessKind::AsyncWrite);
+            access.race_of(&what, Space::Shared, self.base + offset as u64, &conflict)
+        })
+    }
+
+    /// The same for reads of rows of 16 bytes at multiples of 16, in ascending order: the operands of `wgmma`.
+    pub fn proxy_claim_rows(&mut self, access: &ProxyAccess<'_>, rows: &[u64]) -> Result<(), Fault> {
+        const ROW: usize = 16;
+        let runs = || rows.chunk_by(|one, next| one.wrapping_add(ROW as u64) == *next);
+        for run in runs() {
+            self.proxy_range(access, run[0], ROW * run.len(), false)?;
+        }
+        let Some(shadow) = &mut self.shadow else { return Ok(()) };
+        let base = self.base;
+        let ranges = runs().map(|run| {
+            let start = run[0].wrapping_sub(base) as usize;
+            start..start + ROW * run.len()
+        });
+        shadow.start_access();
+        let claimed = shadow.claim_reads(&Accessor::of_proxy(access, false), ranges, access.lanes);
+        claimed
+            .map_err(|(offset, conflict)| access.race(Space::Shared, base + offset as u64, &conflict, false))
+    }
+
+    /// The place of bytes that an operation accesses, where they lie in this memory.
+    fn proxy_range(
+        &self,
+        access: &ProxyAccess<'_>,
+        address: u64,
+        bytes: usize,
+        writes: bool,
+    ) -> Result<std::ops::Range<usize>, Fault> {
+        let what = || access.describe(writes);
+        if !address.is_multiple_of(WORD as u64) {
+            let message = format!("{} must be aligned to {WORD} bytes at least", what());
+            return Err(access.fault(ViolationKind::Misaligned, address, message));
+        }
+        let size = self.bytes.len();
+        let start = address.wrapping_sub(self.base);
+        if usize::try_from(start).is_ok_and(|start| start <= size && size - start >= bytes) {
+            self.check_proxy_objects(access, address, bytes, writes)?;
+            return Ok(start as usize..start as usize + bytes);
+        }
+        let message = format!(
+            "{} of {bytes} bytes leaves the block's shared memory, {size} bytes at {:#x}",
+            what(),
+            self.base
+        );
+        Err(access.fault(ViolationKind::OutOfBounds, address, message))
+    }
+
+    /// Bytes that have been claimed, as they are now.
+    pub fn proxy_bytes(&self, address: u64, bytes: usize) -> &[u8] {
+        &self.bytes[self.offset(address)..][..bytes]
+    }
+
+    /// The bytes of an operation arrive at a place that it has claimed.
+    pub fn proxy_arrive(&mut self, address: u64, bytes: &[u8]) {
+        let offset = self.offset(address);
+        self.bytes[offset..offset + bytes.len()].copy_from_slice(bytes);
+        if let Some(initialized) = &mut self.initialized {
+            initialized.insert(offset..offset + bytes.len());
+        }
+    }
+
+    /// Takes back that bytes have been written: nothing had written what has arrived there.
+    pub fn proxy_forget(&mut self, address: u64, bytes: usize) {
+        let offset = self.offset(address);
+        if let Some(initialized) = &mut self.initialized {
+            initialized.remove(offset..offset + bytes);
+        }
+    }
+
     /// Whether all of some bytes, which lie in this memory, have been written.
     pub fn is_written(&self, address: u64, size: usize) -> bool {
         let offset = self.offset(address);
@@ -351,6 +466,16 @@ impl SharedMemory {
         }
     }
 
+    /// Whether races are checked.
+    pub fn checks_races(&self) -> bool {
+        self.shadow.is_some()
+    }
+
+    /// Whether the asynchronous proxy must have been told of mbarriers by a fence.
+    pub fn checks_mbarrier_init(&self) -> bool {
+        self.checks_mbarrier_init
+    }
+
     /// A byte, unchecked.
     pub fn peek(&self, address: u64) -> Option<u8> {
         self.bytes.get(self.offset(address)).copied()
@@ -360,7 +485,16 @@ impl SharedMemory {
         address.wrapping_sub(self.base) as usize
     }
 
+    /// All bytes lie in this memory, and none of them in an mbarrier object.
     fn check_bounds(&self, access: &WarpAccess<'_>, shape: &Shape) -> Result<(), Fault> {
+        self.check_range(access, shape)?;
+        if self.objects.reach_below(shape.greatest + access.size as u64) {
+            return self.check_objects(access, shape);
+        }
+        Ok(())
+    }
+
+    fn check_range(&self, access: &WarpAccess<'_>, shape: &Shape) -> Result<(), Fault> {
         access.check_alignment(shape)?;
         let size = self.bytes.len() as u64;
         // Offsets of aligned addresses cannot wrap within an access.
@@ -431,7 +565,7 @@ impl SharedMemory {
         let Some(shadow) = &mut self.shadow else {
             return Ok(());
         };
-        let accessor = Accessor::new(clocks, warp, access, false);
+        let accessor = Accessor::new(clocks, warp, access, false).together(runs.collective);
         shadow.start_access();
         for run in runs.as_slice() {
             let offset = (run.address - self.base) as usize;

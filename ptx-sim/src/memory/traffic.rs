@@ -108,6 +108,26 @@ impl GlobalTraffic {
         self.sectors += sectors;
         self.issued_bytes += sectors * SECTOR;
     }
+
+    /// Bytes that follow each other, of a bulk copy.
+    pub(super) fn add_range(&mut self, address: u64, bytes: u64) {
+        let end = address.saturating_add(bytes);
+        let sectors = if bytes == 0 { 0 } else { (end - 1) / SECTOR - address / SECTOR + 1 };
+        self.requests += 1;
+        self.requested_bytes += bytes;
+        self.sectors += sectors;
+        self.issued_bytes += sectors * SECTOR;
+    }
+}
+
+impl Tally {
+    /// Bytes of shared memory that a bulk copy writes or reads, without conflicts.
+    pub fn add_shared_bulk(&mut self, bytes: u64, writes: bool) {
+        let traffic = if writes { &mut self.shared_written } else { &mut self.shared_read };
+        traffic.requests += 1;
+        traffic.requested_bytes += bytes;
+        traffic.wavefronts += bytes.div_ceil(BANKS_WIDTH as u64);
+    }
 }
 
 impl SharedTraffic {

@@ -16,7 +16,7 @@ pub(crate) enum Special {
     DynamicSmemSize, TotalSmemSize, AggrSmemSize, ReservedSmemBegin, ReservedSmemEnd, ReservedSmemCap,
     ClusteridX, ClusteridY, ClusteridZ, NclusteridX, NclusteridY, NclusteridZ,
     ClusterCtaidX, ClusterCtaidY, ClusterCtaidZ, ClusterNctaidX, ClusterNctaidY, ClusterNctaidZ,
-    ClusterCtarank, ClusterNctarank, WarpSize, Zero,
+    ClusterCtarank, ClusterNctarank, IsExplicitCluster, WarpSize, Zero,
 }
 
 impl Special {
@@ -108,13 +108,14 @@ impl Allocation {
         })
     }
 
-    /// The register of a special register's value, zero-extended to 64 bits where `wide`.
-    fn special(&mut self, special: Special, wide: bool) -> Slot {
+    /// The register of a special register's value, zero-extended to 64 bits where `ty` is as wide.
+    pub fn special(&mut self, special: Special, ty: Type) -> Slot {
+        let wide = ty.bits() > 32;
         let known = self.specials.iter().find(|known| (known.special, known.wide) == (special, wide));
         if let Some(known) = known {
             return known.slot;
         }
-        let slot = self.register(if wide { Type::B64 } else { Type::B32 });
+        let slot = self.register(ty);
         self.specials.push(Prefilled { special, wide, slot });
         slot
     }
@@ -230,7 +231,7 @@ impl<'a> Decoder<'a> {
             Operand::Special(name) => {
                 let special = Special::parse(name)
                     .ok_or_else(|| format!("special register %{name} is not supported here"))?;
-                Ok(self.allocation.special(special, wide))
+                Ok(self.allocation.special(special, if wide { Type::B64 } else { Type::B32 }))
             }
             other => Err(format!("a register or constant is expected, not {other:?}")),
         }
@@ -266,6 +267,9 @@ impl<'a> Decoder<'a> {
         let (id, negated) = match operand {
             Operand::Register(id) => (id, false),
             Operand::Not(id) => (id, true),
+            Operand::Special(name) if name == "is_explicit_cluster" => {
+                return Ok(self.allocation.special(Special::IsExplicitCluster, Type::Pred));
+            }
             Operand::Integer(value) => {
                 let slot = Slot::predicate(Lanes::TRUE);
                 return Ok(if *value != 0 { slot } else { slot.negated() });

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::{
-    Allocation, Decoded, Decoder, Inst, Lanes, Op, Operands, Parameter, Pc, Place, Program, Reject, Slot,
-    Symbols, control, memory, synchronization,
+    Allocation, Decoded, Decoder, Inst, Lanes, MbarrierKind, Op, Operands, Parameter, Pc, Place, Program,
+    Reject, Slot, Symbols, bulk, cluster, control, grid, mbarrier, memory, registers, synchronization, wgmma,
 };
 use crate::alu;
 use crate::config::ComputeCapability;
@@ -98,6 +98,8 @@ impl<'a> Builder<'a> {
             guard,
             class: decoded.class,
             selects: instruction.root() == "selp",
+            moves: moves_register(instruction),
+            touches: 0,
         });
         self.places.push(Place {
             line: instruction.line,
@@ -309,7 +311,7 @@ impl<'a> Builder<'a> {
 impl Builder<'_> {
     /// The program, and what in it is not supported. `static_shared_bytes` is where dynamic shared memory starts.
     pub fn finish(
-        self,
+        mut self,
         module: &ast::Module,
         kernel: &Function,
         parameters: Vec<Parameter>,
@@ -318,23 +320,29 @@ impl Builder<'_> {
     ) -> (Program, Vec<Unsupported>) {
         let mut inter_block_sync = false;
         let mut order_dependent = false;
+        let mut tracks_copies = false;
         for instruction in &self.instructions {
             let strong = |space: Space, strength: Strength| {
-                space != Space::Shared && matches!(strength, Strength::Strong(scope) if scope > Scope::Cta)
+                !matches!(space, Space::Shared | Space::SharedCluster)
+                    && matches!(strength, Strength::Strong(scope) if scope > Scope::Cta)
             };
             match &instruction.op {
                 Op::Load(op) | Op::Store(op) => inter_block_sync |= strong(op.space, op.strength),
-                Op::Atomic(op) if op.space != Space::Shared => {
+                Op::Atomic(op) if !matches!(op.space, Space::Shared | Space::SharedCluster) => {
                     inter_block_sync |= op.old.is_some() || op.acquire || op.release;
                     order_dependent |= op.operation.ty.is_float();
                 }
+                Op::Bulk(op) => order_dependent |= op.is_order_dependent(),
                 Op::Clock { .. } | Op::Print => order_dependent = true,
+                Op::Mbarrier(op) => tracks_copies |= matches!(op.kind, MbarrierKind::CopyArrive { .. }),
                 _ => {}
             }
         }
+        let register_uses = registers::find(&mut self.instructions);
         let program = Program {
             name: kernel.name.clone(),
             instructions: self.instructions,
+            register_uses,
             places: self.places,
             files: module.files.as_slice().into(),
             rows: self.allocation.rows,
@@ -348,6 +356,7 @@ impl Builder<'_> {
             directives: kernel.directives.clone(),
             inter_block_sync,
             order_dependent,
+            tracks_copies,
         };
         (program, self.unsupported)
     }
@@ -356,7 +365,18 @@ impl Builder<'_> {
 /// Decodes an instruction that is neither a branch nor a call.
 fn decode(decoder: &mut Decoder<'_>, instruction: &Instruction, perturb: bool) -> Result<Decoded, Reject> {
     type Family = fn(&mut Decoder<'_>, &Instruction) -> Result<Option<Decoded>, Reject>;
-    let families: [Family; 4] = [control::decode, memory::decode, synchronization::decode, tensor::decode];
+    let families: [Family; 9] = [
+        control::decode,
+        // Before `memory`, which has the other forms of `cp`, `st`, `red` and `fence`.
+        bulk::decode,
+        mbarrier::decode,
+        cluster::decode,
+        memory::decode,
+        synchronization::decode,
+        tensor::decode,
+        wgmma::decode,
+        grid::decode,
+    ];
     for family in families {
         if let Some(decoded) = family(decoder, instruction)? {
             return Ok(decoded);
@@ -371,11 +391,33 @@ fn decode(decoder: &mut Decoder<'_>, instruction: &Instruction, perturb: bool) -
     }
 }
 
+/// Whether it moves a whole register or a constant, not parts of one.
+fn moves_register(instruction: &Instruction) -> bool {
+    let whole = |operand: &Operand| !matches!(operand, Operand::Vector(_));
+    instruction.root() == "mov" && instruction.operands.iter().all(whole)
+}
+
 /// Refuses what the module's target does not have: an assembler would.
 fn check_target(target: &str, instruction: &Instruction) -> Result<(), Reject> {
     let fp8 = || instruction.modifiers().any(|m| matches!(m, "e4m3x2" | "e5m2x2"));
+    let has = |names: &[&str]| instruction.modifiers().any(|m| names.contains(&m));
+    let of_architecture = matches!(instruction.root(), "wgmma" | "setmaxnreg");
+    if of_architecture && !target.starts_with("sm_90a") {
+        return Err(format!("it needs the target sm_90a, the module's target is {target}"));
+    }
     let needed = match instruction.root() {
-        "stmatrix" | "elect" => Some(ComputeCapability::Sm90),
+        "stmatrix" | "elect" | "mapa" | "getctarank" | "griddepcontrol" => Some(ComputeCapability::Sm90),
+        "mbarrier" => Some(mbarrier::required_compute_capability(instruction)),
+        "cp" if has(&["bulk"]) => Some(ComputeCapability::Sm90),
+        "st" | "red" if has(&["async"]) => Some(ComputeCapability::Sm90),
+        "fence" if has(&["mbarrier_init", "async", "async::generic", "tensormap::generic"]) => {
+            Some(ComputeCapability::Sm90)
+        }
+        "fence" if has(&["acquire", "release", "cluster"]) => Some(ComputeCapability::Sm90),
+        "ld" | "st" | "atom" | "red" | "cvta" | "isspacep" if has(&["cluster", "shared::cluster"]) => {
+            Some(ComputeCapability::Sm90)
+        }
+        "bar" | "barrier" if has(&["cluster"]) => Some(ComputeCapability::Sm90),
         "mma" => tensor::required_compute_capability(instruction),
         "cvt" if fp8() => Some(ComputeCapability::Sm89),
         _ => None,
@@ -392,10 +434,9 @@ fn check_target(target: &str, instruction: &Instruction) -> Result<(), Reject> {
 /// Why an instruction that no family knows is not executed.
 fn unsupported_family(root: &str) -> Reject {
     match root {
-        "wgmma" | "mbarrier" | "setmaxnreg" | "griddepcontrol" | "mapa" | "getctarank" | "multimem" => {
-            "instructions of compute capability 9.0 are not supported yet".into()
-        }
-        "tcgen05" | "clusterlaunchcontrol" | "tensormap" => {
+        "multimem" => "memory of several devices under one address is not supported".into(),
+        "tensormap" => "kernels that change tensor maps are not supported".into(),
+        "tcgen05" | "clusterlaunchcontrol" => {
             "instructions of compute capability 10.0 and newer are not supported".into()
         }
         "tex" | "tld4" | "txq" | "suld" | "sust" | "sured" | "suq" | "istypep" => {

@@ -59,6 +59,11 @@ impl Slot {
         self.0 & Self::CONSTANT != 0 || self.index() == 0
     }
 
+    /// Whether it is a predicate.
+    pub fn is_predicate(self) -> bool {
+        self.0 & Self::PREDICATE != 0
+    }
+
     fn index(self) -> usize {
         (self.0 & Self::INDEX) as usize
     }

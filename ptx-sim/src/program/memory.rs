@@ -2,7 +2,7 @@
 
 use super::{
     Address, AtomicOp, CopyAsyncOp, Decoded, Decoder, Element, FenceOp, FenceOrder, LANES, Lanes, MatrixOp,
-    MemoryOp, Op, Operands, Reject, Slot,
+    MemoryOp, Op, Operands, ProxyFence, Reject, Slot,
 };
 use crate::alu::atomics::{Atomic, AtomicKind};
 use crate::alu::{LaneOp, compile};
@@ -11,27 +11,27 @@ use crate::ptx::ast::{Base, Instruction, Operand, Space, Type};
 use crate::report::InstructionClass;
 
 /// The modifiers of an instruction, taken one after another.
-struct Modifiers<'a> {
-    left: Vec<&'a str>,
+pub(super) struct Modifiers<'a> {
+    pub left: Vec<&'a str>,
 }
 
 impl<'a> Modifiers<'a> {
-    fn of(instruction: &'a Instruction) -> Self {
+    pub fn of(instruction: &'a Instruction) -> Self {
         Self { left: instruction.modifiers().collect() }
     }
 
     /// Takes the first modifier that `parse` knows.
-    fn take<T>(&mut self, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    pub fn take<T>(&mut self, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
         let (index, value) = self.left.iter().enumerate().find_map(|(i, m)| Some((i, parse(m)?)))?;
         self.left.remove(index);
         Some(value)
     }
 
-    fn has(&mut self, name: &str) -> bool {
+    pub fn has(&mut self, name: &str) -> bool {
         self.take(|m| (m == name).then_some(())).is_some()
     }
 
-    fn space(&mut self) -> Space {
+    pub fn space(&mut self) -> Space {
         self.take(|m| {
             Some(match m {
                 "global" => Space::Global,
@@ -46,7 +46,7 @@ impl<'a> Modifiers<'a> {
         .unwrap_or(Space::Generic)
     }
 
-    fn scope(&mut self) -> Option<Scope> {
+    pub fn scope(&mut self) -> Option<Scope> {
         self.take(scope)
     }
 
@@ -62,7 +62,7 @@ impl<'a> Modifiers<'a> {
     }
 
     /// All modifiers have been taken.
-    fn finish(&self) -> Result<(), Reject> {
+    pub fn finish(&self) -> Result<(), Reject> {
         match self.left.first() {
             None => Ok(()),
             Some(modifier) => Err(format!("modifier .{modifier} is not supported here")),
@@ -108,7 +108,7 @@ impl Decoder<'_> {
     }
 
     /// A register or constant that is stored.
-    fn stored(&mut self, operand: &Operand, ty: Type) -> Result<Element, Reject> {
+    pub(super) fn stored(&mut self, operand: &Operand, ty: Type) -> Result<Element, Reject> {
         let (slot, wide) = self.source_relaxed(operand, ty)?;
         Ok(Element { slot, bits: if wide { 64 } else { 32 } })
     }
@@ -118,9 +118,8 @@ impl Decoder<'_> {
 /// call sequence lie in local memory.
 fn exact_space(stated: Space, symbol: Option<Space>) -> Result<Space, Reject> {
     match (stated, symbol) {
-        (Space::SharedCluster, _) => {
-            Err("shared memory of other blocks needs clusters, which are not supported".into())
-        }
+        // A block's own addresses are addresses of the cluster, too.
+        (Space::SharedCluster, None | Some(Space::Shared)) => Ok(Space::SharedCluster),
         (Space::Param, Some(space @ (Space::Local | Space::Param))) => Ok(space),
         (Space::Param, Some(_)) => Err("not a parameter".into()),
         // A register: the kernel's own parameters, whose addresses are offsets within them.
@@ -146,7 +145,7 @@ pub(crate) fn decode(
         "st" => store(decoder, instruction),
         "atom" | "red" => atomic(decoder, instruction),
         "fence" | "membar" => fence(instruction),
-        "prefetch" | "prefetchu" | "applypriority" => hint(instruction),
+        "prefetch" | "prefetchu" | "applypriority" => hint(),
         "createpolicy" => create_policy(decoder, instruction),
         "cp" => copy_async(decoder, instruction),
         "ldmatrix" | "stmatrix" => matrix(decoder, instruction),
@@ -232,9 +231,6 @@ fn load(decoder: &mut Decoder<'_>, instruction: &Instruction) -> Result<Option<D
 }
 
 fn store(decoder: &mut Decoder<'_>, instruction: &Instruction) -> Result<Option<Decoded>, Reject> {
-    if instruction.modifiers().any(|m| m == "async" || m == "bulk") {
-        return Err("asynchronous stores need clusters, which are not supported".into());
-    }
     let mut modifiers = Modifiers::of(instruction);
     let policy = modifiers.drop_hints();
     let (strength, synchronizes) = strength(&mut modifiers, "release")?;
@@ -260,9 +256,6 @@ fn store(decoder: &mut Decoder<'_>, instruction: &Instruction) -> Result<Option<
 
 fn atomic(decoder: &mut Decoder<'_>, instruction: &Instruction) -> Result<Option<Decoded>, Reject> {
     let returns = instruction.root() == "atom";
-    if instruction.modifiers().any(|m| m == "async") {
-        return Err("asynchronous reductions need clusters, which are not supported".into());
-    }
     let (operation, rest) = Atomic::parse(instruction.modifiers(), !returns)?;
     if operation.vector > 1 {
         return Err("atomics on vectors need compute capability 9.0 support, which is not there yet".into());
@@ -280,7 +273,7 @@ fn atomic(decoder: &mut Decoder<'_>, instruction: &Instruction) -> Result<Option
         .unwrap_or((false, false));
     let scope = modifiers.scope().unwrap_or(Scope::Gpu);
     let space = exact_space(modifiers.space(), None)?;
-    if !matches!(space, Space::Global | Space::Shared | Space::Generic) {
+    if !matches!(space, Space::Global | Space::Shared | Space::SharedCluster | Space::Generic) {
         return Err("atomics work on global and shared memory".into());
     }
     modifiers.finish()?;
@@ -314,8 +307,12 @@ fn atomic(decoder: &mut Decoder<'_>, instruction: &Instruction) -> Result<Option
     decoded(Op::Atomic(Box::new(op)), InstructionClass::Atomic)
 }
 
+/// `fence` and `membar`, but for the fences of a proxy or of some operations only.
 fn fence(instruction: &Instruction) -> Result<Option<Decoded>, Reject> {
     let mut modifiers = Modifiers::of(instruction);
+    if let Some(decoded) = special_fence(instruction, &modifiers.left)? {
+        return Ok(Some(decoded));
+    }
     // `membar` is another name of `fence.sc`; a `fence` that does not say is `fence.acq_rel`.
     let (acquire, release, sc) = modifiers
         .take(|m| match m {
@@ -327,19 +324,49 @@ fn fence(instruction: &Instruction) -> Result<Option<Decoded>, Reject> {
         })
         .unwrap_or((true, true, instruction.root() == "membar"));
     let scope = modifiers.scope();
-    if let Some(modifier) = modifiers.left.first() {
-        return Err(format!(
-            ".{modifier} fences need the asynchronous proxy or clusters, which are not supported"
-        ));
-    }
+    modifiers.finish()?;
     let scope = scope.ok_or("the scope is missing")?;
     decoded(Op::Fence(FenceOp { scope, order: FenceOrder { acquire, release, sc } }), InstructionClass::Fence)
 }
 
-fn hint(instruction: &Instruction) -> Result<Option<Decoded>, Reject> {
-    if instruction.modifiers().any(|m| m == "tensormap") {
-        return Err("tensor maps are not supported".into());
-    }
+/// Fences between proxies, and those of one class of operations (PTX ISA, "membar / fence").
+fn special_fence(instruction: &Instruction, modifiers: &[&str]) -> Result<Option<Decoded>, Reject> {
+    let plain = |scope, acquire| {
+        let order = FenceOrder { acquire, release: !acquire, sc: false };
+        Op::Fence(FenceOp { scope, order })
+    };
+    let op = match modifiers {
+        ["mbarrier_init", "release", "cluster"] => Op::ProxyFence(ProxyFence::MbarrierInit),
+        ["proxy", "async"] | ["proxy", "async", "global" | "shared::cta" | "shared::cluster"] => {
+            Op::ProxyFence(ProxyFence::Async)
+        }
+        ["proxy", "async::generic", "acquire", "sync_restrict::shared::cluster", "cluster"]
+        | ["proxy", "async::generic", "release", "sync_restrict::shared::cta", "cluster"] => {
+            Op::ProxyFence(ProxyFence::Async)
+        }
+        // No address stands for another here.
+        ["proxy", "alias"] => Op::Nothing,
+        // Tensor maps are read when they are used: what orders that is the fence in it.
+        ["proxy", "tensormap::generic", "release", level] => {
+            plain(scope(level).ok_or("the scope is missing")?, false)
+        }
+        ["proxy", "tensormap::generic", "acquire", level] => {
+            let [Operand::Memory(..), Operand::Integer(128)] = instruction.operands.as_slice() else {
+                return Err("an address in brackets and the size 128 are expected".into());
+            };
+            plain(scope(level).ok_or("the scope is missing")?, true)
+        }
+        ["acquire", "sync_restrict::shared::cluster", "cluster"] => plain(Scope::Cluster, true),
+        ["release", "sync_restrict::shared::cta", "cluster"] => plain(Scope::Cluster, false),
+        [first, ..] if matches!(*first, "mbarrier_init" | "proxy") => {
+            return Err("unknown form of fence".into());
+        }
+        _ => return Ok(None),
+    };
+    decoded(op, InstructionClass::Fence)
+}
+
+fn hint() -> Result<Option<Decoded>, Reject> {
     decoded(Op::Nothing, InstructionClass::GlobalLoad)
 }
 
@@ -463,10 +490,10 @@ fn move_matrix(decoder: &mut Decoder<'_>, instruction: &Instruction) -> Result<O
 fn window(space: Space) -> Result<u64, Reject> {
     match space {
         Space::Global | Space::Const => Ok(0),
-        Space::Shared => Ok(windows::SHARED),
+        Space::Shared | Space::SharedCluster => Ok(windows::SHARED),
         Space::Local => Ok(windows::LOCAL),
         Space::Param => Ok(windows::PARAMETERS),
-        Space::SharedCluster | Space::Generic => Err("this state space is not supported here".into()),
+        Space::Generic => Err("this state space is not supported here".into()),
     }
 }
 
@@ -529,7 +556,8 @@ fn is_space(decoder: &mut Decoder<'_>, instruction: &Instruction) -> Result<Opti
         Space::Const => return Err("constant memory has no window of its own here".into()),
         _ => {
             let low = window(space)?;
-            (low, low + windows::SIZE, 0)
+            let size = if space == Space::Shared { windows::BLOCK_SIZE } else { windows::SIZE };
+            (low, low + size, 0)
         }
     };
     let operands = Operands::new(

@@ -1,15 +1,30 @@
 //! What a kernel is decoded to: instructions whose operands are rows of a warp's register file.
 
+mod bulk;
+mod cluster;
 mod control;
 mod decoder;
 mod function;
+mod grid;
 mod lanes;
+mod mbarrier;
 mod memory;
+mod registers;
 mod synchronization;
+mod wgmma;
 
+pub(crate) use bulk::{
+    BulkLoad, BulkOp, BulkReduction, BulkSend, BulkStore, BulkWait, GlobalSide, MapAddress, RemoteOp,
+    exists_bulk_reduction,
+};
+pub(crate) use cluster::{ClusterBarrierKind, ClusterOp};
 pub(crate) use decoder::{Allocation, Decoder, Prefilled, Special, Symbols, operands};
 pub(crate) use function::{Builder, Context};
+pub(crate) use grid::GridOp;
 pub(crate) use lanes::{LANES, Lanes, Row, Slot};
+pub(crate) use mbarrier::{ArriveOp, MbarrierKind, MbarrierOp, WaitedPhase};
+pub(crate) use registers::RegisterUse;
+pub(crate) use wgmma::{MatrixA, MultiplyOp, WgmmaOp};
 
 use std::sync::Arc;
 
@@ -74,6 +89,10 @@ pub(crate) struct Inst {
     pub class: InstructionClass,
     /// `selp`: its first or second source, as its third says.
     pub selects: bool,
+    /// `mov` of a whole register.
+    pub moves: bool,
+    /// Its number among the instructions that touch registers of `wgmma`, from 1; 0 for those that do not.
+    pub touches: u32,
 }
 
 /// What an instruction does.
@@ -123,6 +142,18 @@ pub(crate) enum Op {
     StoreMatrix(Box<MatrixOp>),
     /// `movmatrix`.
     MoveMatrix,
+    /// `mbarrier` and `cp.async.mbarrier.arrive`.
+    Mbarrier(Box<MbarrierOp>),
+    /// `cp.async.bulk`, `cp.reduce.async.bulk`, `st.async`, `red.async`, their groups and waits.
+    Bulk(Box<BulkOp>),
+    /// `wgmma`, its fence, groups and waits; `setmaxnreg`.
+    Wgmma(Box<WgmmaOp>),
+    /// `barrier.cluster`.
+    Cluster(ClusterOp),
+    /// `griddepcontrol`.
+    Grid(GridOp),
+    /// `fence.proxy.async` and `fence.mbarrier_init`.
+    ProxyFence(ProxyFence),
     /// `nanosleep`: lets others run.
     Sleep,
     /// `__assertfail`: addresses of message, file and function, and the line, in `src`.
@@ -191,6 +222,15 @@ pub(crate) struct AtomicOp {
 pub(crate) struct FenceOp {
     pub scope: Scope,
     pub order: FenceOrder,
+}
+
+/// A fence between the generic proxy and the asynchronous one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProxyFence {
+    /// `fence.proxy.async`, of the state space that is named or all.
+    Async,
+    /// `fence.mbarrier_init.release.cluster`.
+    MbarrierInit,
 }
 
 /// What a fence orders.
@@ -319,6 +359,8 @@ pub(crate) struct Place {
 pub(crate) struct Program {
     pub name: String,
     pub instructions: Vec<Inst>,
+    /// What the instructions that touch registers of `wgmma` touch.
+    pub register_uses: Vec<RegisterUse>,
     pub places: Vec<Place>,
     /// Paths of source files by number.
     pub files: Arc<[(u32, String)]>,
@@ -337,4 +379,6 @@ pub(crate) struct Program {
     pub inter_block_sync: bool,
     /// Whether the order of blocks can change results: floating-point reductions, clocks, what is printed.
     pub order_dependent: bool,
+    /// Whether mbarriers may track its `cp.async` copies.
+    pub tracks_copies: bool,
 }

@@ -74,9 +74,6 @@ fn barrier(
     instruction: &Instruction,
     modifiers: &[&str],
 ) -> Result<Option<Decoded>, Reject> {
-    if modifiers.first() == Some(&"cluster") {
-        return Err("clusters are not supported".into());
-    }
     let mut rest: Vec<&str> = modifiers.iter().copied().filter(|m| *m != "cta").collect();
     let before = rest.len();
     rest.retain(|m| *m != "aligned");

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use super::channel::{Channels, Mark, Moment};
 use super::stamp::Stamp;
-use super::sync::{BarrierClock, Reach, Release, SyncVariable};
+use super::sync::{BarrierClock, Home, Reach, Release, SyncVariable};
 use super::vector::Knowledge;
 use crate::memory::Scope;
-use crate::program::FenceOrder;
-use crate::program::LANES;
+use crate::program::{FenceOrder, LANES};
 
 /// Where a launch stands in the numbering of blocks over all launches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,16 @@ pub(crate) struct LaunchNumbers {
     pub first_block: u32,
     /// Accesses of blocks with lower numbers happened before the launch.
     pub ordered_before: u32,
+    /// Blocks of a cluster, which have consecutive numbers.
+    pub cluster_size: u32,
+}
+
+impl LaunchNumbers {
+    fn home(self, block: u32) -> Home {
+        let size = self.cluster_size.max(1);
+        let within = block.wrapping_sub(self.first_block);
+        Home { block, cluster: block - within % size, in_cluster: size > 1 }
+    }
 }
 
 /// Lanes of a warp that know the same.
@@ -185,15 +195,21 @@ impl WarpClock {
 #[derive(Debug)]
 pub(crate) struct BlockClocks {
     block: u32,
+    home: Home,
     launch: LaunchNumbers,
     warps: Vec<WarpClock>,
+    channels: Channels,
+    /// What threads knew that have exited, where other blocks of a cluster might access the block's shared memory.
+    at_exit: Option<Arc<Knowledge>>,
 }
 
 impl BlockClocks {
     /// For a block of `threads` threads. `block` is its number over all launches.
     pub fn new(block: u32, threads: usize, launch: LaunchNumbers) -> Self {
         let warps = threads.div_ceil(LANES);
-        let knowledge = Arc::new(Knowledge::new(block, warps));
+        let mut knowledge = Knowledge::new(block, warps);
+        knowledge.learn_before(launch.ordered_before);
+        let knowledge = Arc::new(knowledge);
         let warps = (0..warps)
             .map(|warp| {
                 let count = (threads - warp * LANES).min(LANES);
@@ -202,7 +218,7 @@ impl BlockClocks {
                 WarpClock { clock: 1, absent: !live, live, groups, fenced: Vec::new(), pending: Vec::new() }
             })
             .collect();
-        Self { block, launch, warps }
+        Self { block, home: launch.home(block), launch, warps, channels: Channels::default(), at_exit: None }
     }
 
     /// The block's number over all launches.
@@ -213,6 +229,10 @@ impl BlockClocks {
     /// The numbers of its launch.
     pub fn launch(&self) -> LaunchNumbers {
         self.launch
+    }
+
+    pub(super) fn home(&self) -> Home {
+        self.home
     }
 
     pub(super) fn clock(&self, warp: usize) -> u32 {
@@ -251,6 +271,17 @@ impl BlockClocks {
         }
     }
 
+    /// Lanes arrive at the barrier of a cluster without releasing what they did. Whoever leaves it knows that the block
+    /// has started, and what was before the lanes' last fences.
+    pub fn cluster_arrive_relaxed(&mut self, barrier: &mut BarrierClock, warp: usize, lanes: u32) {
+        let mut released = Knowledge::new(self.block, self.warps.len());
+        let fenced = self.warps[warp].fenced.iter();
+        for fenced in fenced.filter(|fenced| fenced.lanes & lanes != 0 && fenced.reach >= Reach::Cluster) {
+            released.join(&fenced.known_to(warp, fenced.lanes & lanes));
+        }
+        barrier.add(&Arc::new(released));
+    }
+
     /// Lanes that waited at a barrier go on: they know all that was released into the phase that completed.
     pub fn barrier_leave(&mut self, barrier: &BarrierClock, warp: usize, lanes: u32) {
         let clocks = &mut self.warps[warp];
@@ -262,10 +293,29 @@ impl BlockClocks {
             return;
         }
         // Lanes that released into this phase know no more than it does, and all lanes that leave know the same.
-        if clocks.groups_of(lanes).all(|(_, group)| released.surely_covers(&group.knowledge)) {
+        let own = released.block() == self.block;
+        if own && clocks.groups_of(lanes).all(|(_, group)| released.surely_covers(&group.knowledge)) {
             clocks.set(lanes, Arc::clone(released));
         } else {
             clocks.acquire(lanes, released);
+        }
+    }
+
+    /// The same where the arrival itself releases nothing: what was before the lanes' last fences is released.
+    pub fn barrier_arrive_relaxed(&mut self, barrier: &mut BarrierClock, warp: usize, lanes: u32) {
+        for fenced in self.warps[warp].fenced.iter().filter(|fenced| fenced.lanes & lanes != 0) {
+            barrier.add(&Arc::new(fenced.known_to(warp, fenced.lanes & lanes)));
+        }
+    }
+
+    /// The same where the wait itself acquires nothing: a later fence of the lanes does.
+    pub fn barrier_leave_relaxed(&mut self, barrier: &BarrierClock, warp: usize, lanes: u32) {
+        // No location has this address.
+        const NOWHERE: u64 = u64::MAX;
+        let clocks = &mut self.warps[warp];
+        let lanes = lanes & clocks.live;
+        if let Some(released) = barrier.released().filter(|_| lanes != 0) {
+            clocks.acquire_later(lanes, Reach::Block, NOWHERE, released);
         }
     }
 
@@ -327,7 +377,7 @@ impl BlockClocks {
         let reach = Reach::from(scope);
         let clocks = &mut self.warps[warp];
         let lanes = lanes & clocks.live;
-        for (needed, knowledge) in variable.acquirable(self.block, reach) {
+        for (needed, knowledge) in variable.acquirable(self.home, reach) {
             if acquire {
                 clocks.acquire(lanes, knowledge);
             } else {
@@ -382,7 +432,7 @@ impl BlockClocks {
                 variable.remember(thread, Release { reach, knowledge: Arc::clone(&knowledge) });
                 releases.push(Release { reach, knowledge });
             }
-            variable.write(self.block, &releases, read_modify_write);
+            variable.write(self.home, &releases, read_modify_write);
             if reach == Reach::Device && clocks.has_fenced() {
                 for fenced in clocks.fenced.iter().filter(|fenced| fenced.sc && fenced.lanes >> lane & 1 != 0)
                 {
@@ -400,6 +450,107 @@ impl BlockClocks {
         }
     }
 
+    /// An operation of the asynchronous proxy begins, in a channel of its own or, where several are sure to complete in
+    /// the order of their issue, in the channel of an earlier one.
+    pub fn begin_async(&mut self, after: Option<Moment>) -> Moment {
+        self.channels.begin(self.block, after)
+    }
+
+    /// An operation in a channel of its own has completed: the channel is free for another.
+    pub fn end_async(&mut self, moment: Moment) {
+        self.channels.end(moment);
+    }
+
+    /// Lanes have waited for an operation: they know that it, and those before it in its channel, have happened.
+    pub fn learn_async(&mut self, warp: usize, lanes: u32, moment: Moment) {
+        let learned = Knowledge::of_moment(moment);
+        let clocks = &mut self.warps[warp];
+        let lanes = lanes & clocks.live;
+        clocks.update(lanes, |known| known.knows_moment(moment), |known| known.join(&learned));
+    }
+
+    /// Whether any thread of the block has learned of an operation.
+    pub fn has_learned(&self, moment: Moment) -> bool {
+        let mut groups = self.warps.iter().flat_map(|clocks| &clocks.groups);
+        groups.any(|group| group.knowledge.knows_moment(moment))
+    }
+
+    /// Lanes issue their part of an operation that several warps issue together (`wgmma`).
+    pub fn issue_together(&mut self, issued: &mut BarrierClock, warp: usize, lanes: u32) {
+        self.barrier_arrive(issued, warp, lanes);
+    }
+
+    /// Lanes have waited for operations that several warps issued together. They cannot have been complete before all had
+    /// issued them, so what these had read until then is read. (Of what they had written nothing is said.)
+    pub fn learn_reads(&mut self, warp: usize, lanes: u32, issued: &BarrierClock) {
+        let Some(reads) = issued.released() else { return };
+        let clocks = &mut self.warps[warp];
+        let lanes = lanes & clocks.live;
+        let covered = |known: &Knowledge| known.over().is_some_and(|known| known.surely_covers(reads));
+        clocks.update(lanes, covered, |known| known.remember_over(reads));
+    }
+
+    /// An access that a lane makes now by ordinary instructions.
+    pub fn mark(&self, warp: usize, lane: usize) -> Mark {
+        Mark { block: self.block, warp, lane, clock: self.clock(warp) }
+    }
+
+    /// Whether an access is ordered before what any of the lanes does now.
+    pub fn knows(&self, warp: usize, lanes: u32, mark: Mark) -> bool {
+        self.warps[warp].groups_of(lanes).all(|(lanes, group)| {
+            let own = (mark.block, mark.warp) == (self.block, warp) && lanes == 1 << mark.lane;
+            own || mark.block < group.knowledge.ordered_before() || mark.is_known(&group.knowledge)
+        })
+    }
+
+    /// Whether a proxy fence lies between an access and what any of the lanes does now.
+    pub fn knows_proxied(&self, warp: usize, lanes: u32, mark: Mark) -> bool {
+        self.warps[warp].groups_of(lanes).all(|(_, group)| {
+            mark.block < group.knowledge.ordered_before()
+                || group.knowledge.proxied().is_some_and(|known| mark.is_known(known))
+        })
+    }
+
+    /// Lanes know that all that blocks with numbers below `block` did has happened, and is there for all to see.
+    pub fn learn_before(&mut self, warp: usize, lanes: u32, block: u32) {
+        let clocks = &mut self.warps[warp];
+        let lanes = lanes & clocks.live;
+        clocks.update(lanes, |known| known.ordered_before() >= block, |known| known.learn_before(block));
+    }
+
+    /// The same for all threads of a block that starts.
+    pub fn start_after(&mut self, block: u32) {
+        (0..self.warps.len()).for_each(|warp| self.learn_before(warp, u32::MAX, block));
+    }
+
+    /// What any of the lanes knows to have happened: all that blocks with numbers below this one did.
+    pub fn ordered_before(&self, warp: usize, lanes: u32) -> u32 {
+        let known = self.warps[warp].groups_of(lanes).map(|(_, group)| group.knowledge.ordered_before());
+        known.max().unwrap_or(self.launch.ordered_before)
+    }
+
+    /// Whether any of the lanes knows that a block has done something.
+    pub fn knows_block(&self, warp: usize, lanes: u32, block: u32) -> bool {
+        self.warps[warp].groups_of(lanes).any(|(_, group)| group.knowledge.knows_of(block))
+    }
+
+    /// `fence.proxy.async`: what the lanes know to have happened in the generic proxy, the asynchronous one sees.
+    pub fn proxy_fence(&mut self, warp: usize, lanes: u32) {
+        let clocks = &mut self.warps[warp];
+        let lanes = lanes & clocks.live;
+        let clock = clocks.clock + 1;
+        clocks.update(
+            lanes,
+            |_| false,
+            |known| {
+                let mut seen = known.clone();
+                seen.learn(warp, lanes, clock);
+                known.remember_proxy_fence(seen);
+            },
+        );
+        clocks.tick();
+    }
+
     /// Whether lanes of a warp have executed a fence or know of one, so that their strong writes may release something.
     pub fn has_fenced(&self, warp: usize) -> bool {
         self.warps[warp].has_fenced()
@@ -408,10 +559,20 @@ impl BlockClocks {
     /// Lanes have exited: nothing orders what they did after their last synchronisation.
     pub fn exit(&mut self, warp: usize, lanes: u32) {
         let clocks = &mut self.warps[warp];
+        if self.launch.cluster_size > 1 {
+            clocks
+                .groups_of(lanes)
+                .for_each(|(_, group)| super::sync::add(&mut self.at_exit, &group.knowledge));
+        }
         clocks.live &= !lanes;
         for group in &mut clocks.groups {
             group.lanes &= !lanes;
         }
         clocks.groups.retain(|group| group.lanes != 0);
+    }
+
+    /// Whether a thread that has exited knew of an access.
+    pub(super) fn knew_at_exit(&self, mark: Mark) -> bool {
+        self.at_exit.as_ref().is_some_and(|known| mark.is_known(known))
     }
 }

@@ -4,6 +4,9 @@
 //! happened before it is a [`vector`] of such clocks, moved between threads by barriers, fences, releases and acquires
 //! ([`clocks`], [`sync`]). The [`shadow`] of a memory keeps the stamps of the accesses that later ones may conflict with.
 //!
+//! Operations of the asynchronous proxy have stamps of their own ([`channel`]), and see writes of the generic proxy only
+//! through a proxy fence.
+//!
 //! The rules are those of the PTX ISA's memory consistency model, with these deliberate differences:
 //! - One `fence.sc` is ordered before another only where observation leaves no other order of the two: where it is an
 //!   accident of one execution which comes first, a race that this hides is there in another.
@@ -15,6 +18,8 @@
 //!   oldest first.
 
 mod accessor;
+mod channel;
+mod claim;
 mod clocks;
 mod glance;
 mod granule;
@@ -23,12 +28,15 @@ mod shadow;
 mod stamp;
 mod sync;
 mod vector;
+mod visit;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use accessor::{Accessor, Conflict};
+pub(crate) use channel::{Mark, Moment};
 pub(crate) use clocks::{BlockClocks, LaunchNumbers};
 pub(crate) use shadow::Shadow;
 pub(crate) use stamp::MAX_BLOCKS;
 pub(crate) use sync::{BarrierClock, SyncVariables};
+pub(crate) use visit::{Visit, Visits};

@@ -18,7 +18,7 @@ const KNOWN: usize = 16;
 
 /// Whether an access reads or writes. An atomic writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Direction {
+pub(super) enum Direction {
     Read,
     Write,
 }
@@ -311,7 +311,8 @@ impl Shadow {
             Some(id) => {
                 self.sets.get(id).iter().all(|entry| entry.seen == 0 && accessor.is_before_all(entry))
             }
-            None => accessor.is_before_all(&Entry::single(stamp, Note(0))),
+            // Whether it was a read is not known here, and must not matter.
+            None => accessor.is_before_all(&Entry::single(stamp, Note::of_write())),
         };
         self.settled = Some((stamp, settled));
         settled
@@ -331,7 +332,7 @@ impl Shadow {
         })
     }
 
-    fn bytes(
+    pub(super) fn bytes(
         &mut self,
         accessor: &Accessor<'_>,
         offset: usize,
@@ -360,20 +361,20 @@ impl Shadow {
         Ok(())
     }
 
-    fn write_state(&self, granule: usize) -> State {
+    pub(super) fn write_state(&self, granule: usize) -> State {
         State { stamp: Stamp(self.writes[granule]), note: Note(self.write_notes[granule]) }
     }
 
-    fn read_state(&self, granule: usize) -> State {
+    pub(super) fn read_state(&self, granule: usize) -> State {
         State { stamp: Stamp(self.reads[granule]), note: Note(self.read_notes[granule]) }
     }
 
-    fn set_write(&mut self, granule: usize, state: State) {
+    pub(super) fn set_write(&mut self, granule: usize, state: State) {
         self.writes[granule] = state.stamp.0;
         self.write_notes[granule] = state.note.0;
     }
 
-    fn set_read(&mut self, granule: usize, state: State) {
+    pub(super) fn set_read(&mut self, granule: usize, state: State) {
         self.reads[granule] = state.stamp.0;
         self.read_notes[granule] = state.note.0;
     }
@@ -475,7 +476,7 @@ impl Shadow {
     }
 
     /// The state that stands for one access.
-    fn alone(&mut self, new: Entry) -> State {
+    pub(super) fn alone(&mut self, new: Entry) -> State {
         if new.is_single() {
             return State { stamp: new.stamp, note: new.note };
         }
@@ -512,6 +513,7 @@ impl Shadow {
         state.stamp.is_pending().then(|| Conflict {
             lane,
             pending: true,
+            unfenced: false,
             kind: state.note.kind(),
             block: None,
             same_block: true,

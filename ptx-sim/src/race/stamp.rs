@@ -1,26 +1,37 @@
 //! Who accessed, when and how, in 64 + 32 bits.
 
+use super::sync::Reach;
 use crate::memory::{Scope, Strength};
 use crate::program::Pc;
 use crate::violation::AccessKind;
 
 const LANE_BITS: u32 = 5;
-const THREAD_BITS: u32 = 10;
+const WARP_BITS: u32 = 8;
+const THREAD_BITS: u32 = LANE_BITS + WARP_BITS;
 const CLOCK_BITS: u32 = 24;
 const BLOCK_SHIFT: u32 = THREAD_BITS + CLOCK_BITS;
 
 /// Blocks that can be numbered before all shadows must be dropped. The highest number marks a set.
-pub(crate) const MAX_BLOCKS: u32 = (1 << 30) - 1;
+pub(crate) const MAX_BLOCKS: u32 = (1 << 27) - 1;
 
-/// Block (30 bits; 0 is nobody), warp's clock (24 bits), warp (5 bits) and lane (5 bits), the block highest, so that
-/// all stamps of one block before a clock are a range of numbers.
+/// The first number of a channel: lower ones are warps.
+pub(super) const FIRST_CHANNEL: usize = 32;
+/// Channels of a block.
+pub(super) const CHANNELS: usize = (1 << WARP_BITS) - FIRST_CHANNEL;
+
+/// Block (27 bits; 0 is nobody), clock (24 bits), warp or channel (8 bits) and lane (5 bits), the block highest, so that
+/// all stamps of one block before a clock are a range of numbers. The clocks of channels begin above those of warps:
+/// none of them is in such a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Stamp(pub u64);
 
 impl Stamp {
     pub const NOBODY: Self = Self(0);
-    /// The clock stands still from here on; what comes later then looks as if it had come before.
-    pub const MAX_CLOCK: u32 = (1 << CLOCK_BITS) - 3;
+    /// A warp's clock stands still from here on; what comes later then looks as if it had come before.
+    pub const MAX_CLOCK: u32 = Self::FIRST_CHANNEL_CLOCK - 1;
+    /// Where the clocks of channels begin, and where they stand still.
+    pub const FIRST_CHANNEL_CLOCK: u32 = 1 << (CLOCK_BITS - 1);
+    pub const MAX_CHANNEL_CLOCK: u32 = (1 << CLOCK_BITS) - 3;
     /// In place of a clock: readers of several blocks that no later access is ordered after.
     const SEVERAL_BLOCKS: u32 = (1 << CLOCK_BITS) - 2;
     /// In place of a clock: an asynchronous copy that has not completed.
@@ -37,6 +48,11 @@ impl Stamp {
 
     pub fn pending(block: u32, warp: usize, lane: usize) -> Self {
         Self::new(block, Self::PENDING, warp, lane)
+    }
+
+    /// An operation in a channel.
+    pub fn channel(block: u32, clock: u32, channel: usize) -> Self {
+        Self::new(block, clock, FIRST_CHANNEL + channel, 0)
     }
 
     /// Stands for the set of this number.
@@ -60,7 +76,7 @@ impl Stamp {
 
     #[inline(always)]
     pub fn warp(self) -> usize {
-        (self.0 >> LANE_BITS) as usize & 31
+        (self.0 >> LANE_BITS) as usize & ((1 << WARP_BITS) - 1)
     }
 
     #[inline(always)]
@@ -76,10 +92,15 @@ impl Stamp {
         self.clock() == Self::SEVERAL_BLOCKS && self.block() != MAX_BLOCKS
     }
 
-    /// Whether it stands for a moment of one thread, not for one of the markers above.
+    /// Whether it stands for a moment of one thread or channel, not for one of the markers above.
     #[inline(always)]
     pub fn is_moment(self) -> bool {
-        self.clock() <= Self::MAX_CLOCK
+        self.clock() <= Self::MAX_CHANNEL_CLOCK
+    }
+
+    /// Whether it stands for an operation of the asynchronous proxy.
+    pub fn is_channel(self) -> bool {
+        (Self::FIRST_CHANNEL_CLOCK..=Self::MAX_CHANNEL_CLOCK).contains(&self.clock())
     }
 
     /// What all stamps of a block are added to.
@@ -106,8 +127,9 @@ impl Note {
     pub fn new(pc: Pc, strength: Strength, kind: AccessKind) -> Self {
         let strength = match strength {
             Strength::Weak => 0,
-            Strength::Strong(Scope::Cta | Scope::Cluster) => 1,
-            Strength::Strong(Scope::Gpu | Scope::System) => 2,
+            Strength::Strong(Scope::Cta) => 1,
+            Strength::Strong(Scope::Cluster) => 2,
+            Strength::Strong(Scope::Gpu | Scope::System) => 3,
         };
         let kind = match kind {
             AccessKind::Read => 0,
@@ -115,8 +137,15 @@ impl Note {
             AccessKind::Atomic => 2,
             AccessKind::AsyncWrite => 3,
             AccessKind::AsyncRead => 4,
+            AccessKind::ProxyRead => 5,
+            AccessKind::ProxyWrite => 6,
         };
         Self(pc.min(Self::UNKNOWN_PC) | strength << Self::PC_BITS | kind << (Self::PC_BITS + 2))
+    }
+
+    /// Of any weak write.
+    pub fn of_write() -> Self {
+        Self::new(Self::UNKNOWN_PC, Strength::Weak, AccessKind::Write)
     }
 
     pub fn pc(self) -> Option<Pc> {
@@ -130,7 +159,9 @@ impl Note {
             1 => AccessKind::Write,
             2 => AccessKind::Atomic,
             3 => AccessKind::AsyncWrite,
-            _ => AccessKind::AsyncRead,
+            4 => AccessKind::AsyncRead,
+            5 => AccessKind::ProxyRead,
+            _ => AccessKind::ProxyWrite,
         }
     }
 
@@ -144,9 +175,14 @@ impl Note {
         self.level() == 0
     }
 
-    /// Whether two strong accesses name scopes that include each other's thread.
-    pub fn morally_strong(self, other: Self, same_block: bool) -> bool {
-        self.level().min(other.level()) >= if same_block { 1 } else { 2 }
+    /// Whether two strong accesses name scopes that include each other's thread, which must reach as far as `apart`.
+    pub fn morally_strong(self, other: Self, apart: Reach) -> bool {
+        self.level().min(other.level())
+            >= match apart {
+                Reach::Block => 1,
+                Reach::Cluster => 2,
+                Reach::Device => 3,
+            }
     }
 
     /// Whether whatever races with an earlier access of the same block, ordered before this one, also races with this
@@ -157,6 +193,6 @@ impl Note {
 
     /// Whether its scope is the device's.
     pub fn is_device_wide(self) -> bool {
-        self.level() == 2
+        self.level() == 3
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::channel::Moment;
 use super::vector::Knowledge;
 use crate::memory::Scope;
 
@@ -14,6 +15,8 @@ const REMEMBERED: usize = 64;
 pub(super) enum Reach {
     /// The threads of its block.
     Block,
+    /// Those of its cluster.
+    Cluster,
     /// All threads.
     Device,
 }
@@ -21,10 +24,20 @@ pub(super) enum Reach {
 impl From<Scope> for Reach {
     fn from(scope: Scope) -> Self {
         match scope {
-            Scope::Cta | Scope::Cluster => Self::Block,
+            Scope::Cta => Self::Block,
+            Scope::Cluster => Self::Cluster,
             Scope::Gpu | Scope::System => Self::Device,
         }
     }
+}
+
+/// Where a thread belongs: its block and its cluster, by their numbers. A cluster has that of its first block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Home {
+    pub block: u32,
+    pub cluster: u32,
+    /// The cluster has other blocks.
+    pub in_cluster: bool,
 }
 
 /// What one thread released, and how far.
@@ -45,6 +58,8 @@ pub(crate) struct SyncVariable {
     fenced: Option<Arc<Knowledge>>,
     /// What each block released, to its own threads at least. Oldest first, bounded.
     by_block: Vec<(u32, Arc<Knowledge>)>,
+    /// What the blocks of each cluster released, to the threads of their cluster at least. Likewise.
+    by_cluster: Vec<(u32, Arc<Knowledge>)>,
     /// The last release operation on this location of each thread: its later strong writes here carry it on
     /// (PTX ISA, "Release and Acquire Patterns"). Oldest first, bounded.
     by_thread: Vec<((u32, usize, usize), Release)>,
@@ -56,19 +71,20 @@ impl SyncVariable {
     }
 
     /// A strong write's releases take the place of what was there, or are added to it in a read-modify-write.
-    pub(super) fn write(&mut self, block: u32, releases: &[Release], read_modify_write: bool) {
+    pub(super) fn write(&mut self, home: Home, releases: &[Release], read_modify_write: bool) {
         if !read_modify_write {
             self.wide = None;
             self.fenced = None;
             self.by_block.clear();
+            self.by_cluster.clear();
         }
         for release in releases {
             if release.reach == Reach::Device {
                 add(&mut self.wide, &release.knowledge);
             }
-            match self.by_block.iter_mut().find(|(known, _)| *known == block) {
-                Some((_, knowledge)) => join(knowledge, &release.knowledge),
-                None => push_bounded(&mut self.by_block, (block, Arc::clone(&release.knowledge))),
+            add_of(&mut self.by_block, home.block, &release.knowledge);
+            if release.reach >= Reach::Cluster && home.in_cluster {
+                add_of(&mut self.by_cluster, home.cluster, &release.knowledge);
             }
         }
     }
@@ -94,21 +110,33 @@ impl SyncVariable {
         self.by_thread.iter().filter(move |(known, _)| *known == thread).map(|(_, release)| release)
     }
 
-    /// What a read by a thread of `block` can acquire, and how far the read's fence must reach for it.
+    /// What a read by a thread can acquire, and how far the read's fence must reach for it.
     pub(super) fn acquirable(
         &self,
-        block: u32,
+        home: Home,
         reach: Reach,
     ) -> impl Iterator<Item = (Reach, &Arc<Knowledge>)> {
         let wide = self.wide.iter().filter(move |_| reach == Reach::Device);
-        let own = self.by_block.iter().filter(move |(known, _)| *known == block);
+        let near = self
+            .by_cluster
+            .iter()
+            .filter(move |(known, _)| reach >= Reach::Cluster && *known == home.cluster);
+        let own = self.by_block.iter().filter(move |(known, _)| *known == home.block);
         wide.map(|knowledge| (Reach::Device, knowledge))
+            .chain(near.map(|(_, knowledge)| (Reach::Cluster, knowledge)))
             .chain(own.map(|(_, knowledge)| (Reach::Block, knowledge)))
     }
 
     /// Whether nothing was ever released here.
     pub(super) fn is_empty(&self) -> bool {
         self.wide.is_none() && self.fenced.is_none() && self.by_block.is_empty() && self.by_thread.is_empty()
+    }
+}
+
+fn add_of(list: &mut Vec<(u32, Arc<Knowledge>)>, whose: u32, knowledge: &Arc<Knowledge>) {
+    match list.iter_mut().find(|(known, _)| *known == whose) {
+        Some((_, sum)) => join(sum, knowledge),
+        None => push_bounded(list, (whose, Arc::clone(knowledge))),
     }
 }
 
@@ -187,6 +215,18 @@ pub(crate) struct BarrierClock {
 impl BarrierClock {
     pub(super) fn add(&mut self, knowledge: &Arc<Knowledge>) {
         add(&mut self.released, knowledge);
+    }
+
+    /// An operation of the asynchronous proxy has completed into the phase: who waits for the phase knows it.
+    pub fn add_async(&mut self, moment: Moment) {
+        add(&mut self.released, &Arc::new(Knowledge::of_moment(moment)));
+    }
+
+    /// Adds all of another.
+    pub fn join(&mut self, other: &Self) {
+        if let Some(released) = &other.released {
+            self.add(released);
+        }
     }
 
     pub(super) fn released(&self) -> Option<&Arc<Knowledge>> {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::channel::Moment;
+use super::stamp::FIRST_CHANNEL;
 use crate::program::LANES;
 
 type Row = [u32; LANES];
@@ -14,12 +16,14 @@ pub(super) struct Vector {
     base: Vec<u32>,
     /// The lanes of the warps whose lanes differ, by warp. Few warps have parted lanes at any time.
     parted: Vec<(usize, Box<Row>)>,
+    /// For each channel, as far as any is known.
+    channels: Vec<u32>,
 }
 
 impl Vector {
     /// Nothing known: clocks start at 1.
     pub fn new(warps: usize) -> Self {
-        Self { base: vec![1; warps], parted: Vec::new() }
+        Self { base: vec![1; warps], parted: Vec::new(), channels: Vec::new() }
     }
 
     /// Whether the accesses of all `lanes` at `clock` are known.
@@ -27,6 +31,9 @@ impl Vector {
     pub fn knows(&self, warp: usize, clock: u32, lanes: u32) -> bool {
         match self.base.get(warp) {
             Some(base) if *base > clock => true,
+            _ if warp >= FIRST_CHANNEL => {
+                self.channels.get(warp - FIRST_CHANNEL).is_some_and(|known| *known > clock)
+            }
             _ if self.parted.is_empty() => lanes == 0,
             _ => self
                 .parted(warp)
@@ -56,6 +63,14 @@ impl Vector {
         }
     }
 
+    /// Learns the operations of a channel below `clock`.
+    fn learn_channel(&mut self, channel: usize, clock: u32) {
+        if self.channels.len() <= channel {
+            self.channels.resize(channel + 1, 0);
+        }
+        self.channels[channel] = self.channels[channel].max(clock);
+    }
+
     /// Learns the accesses of `lanes` below `clock`.
     pub fn learn(&mut self, warp: usize, lanes: u32, clock: u32) {
         if lanes == u32::MAX && self.parted.is_empty() {
@@ -76,6 +91,10 @@ impl Vector {
         if self.base.len() < other.base.len() {
             self.base.resize(other.base.len(), 1);
         }
+        if self.channels.len() < other.channels.len() {
+            self.channels.resize(other.channels.len(), 0);
+        }
+        self.channels.iter_mut().zip(&other.channels).for_each(|(known, more)| *known = (*known).max(*more));
         if !self.parted.is_empty() || !other.parted.is_empty() {
             let mut warps: Vec<usize> =
                 self.parted.iter().chain(&other.parted).map(|(warp, _)| *warp).collect();
@@ -98,6 +117,8 @@ impl Vector {
         other.parted.is_empty()
             && other.base.len() <= self.base.len()
             && self.base.iter().zip(&other.base).all(|(known, more)| known >= more)
+            && other.channels.len() <= self.channels.len()
+            && self.channels.iter().zip(&other.channels).all(|(known, more)| known >= more)
     }
 }
 
@@ -109,6 +130,8 @@ pub(super) struct Knowledge {
     block: u32,
     own: Vector,
     floor: u32,
+    /// All that blocks with lower numbers did is known.
+    ordered_before: u32,
     foreign: Option<Arc<Foreign>>,
     /// What was known at device-wide `fence.sc` operations that are known: all of it precedes each later one in the
     /// Fence-SC order, which orders them both.
@@ -116,12 +139,87 @@ pub(super) struct Knowledge {
     /// What was known at the `fence.sc` operations before strong writes whose values are known to have been read. These
     /// cannot come after the next `fence.sc` in the Fence-SC order, so they synchronize with it.
     observed: Option<Arc<Knowledge>>,
+    /// What was known at the proxy fences that are known: the asynchronous proxy sees it.
+    proxied: Option<Arc<Knowledge>>,
+    /// What was known to those who have issued operations together that are known to be complete: its reads are over.
+    over: Option<Arc<Knowledge>>,
 }
 
 impl Knowledge {
     pub fn new(block: u32, warps: usize) -> Self {
         let own = Vector::new(warps);
-        Self { block, floor: own.floor(), own, foreign: None, fenced: None, observed: None }
+        Self {
+            block,
+            floor: own.floor(),
+            ordered_before: 0,
+            own,
+            foreign: None,
+            fenced: None,
+            observed: None,
+            proxied: None,
+            over: None,
+        }
+    }
+
+    /// The block whose thread knows it, or which it was taken from.
+    pub fn block(&self) -> u32 {
+        self.block
+    }
+
+    /// Of one operation of the asynchronous proxy, and of those before it in its channel.
+    pub fn of_moment(moment: Moment) -> Self {
+        let mut knowledge = Self::new(moment.block, 0);
+        knowledge.own.learn_channel(moment.channel, moment.clock + 1);
+        knowledge
+    }
+
+    /// All that blocks with lower numbers did is known.
+    pub fn ordered_before(&self) -> u32 {
+        self.ordered_before
+    }
+
+    /// Learns all that blocks with numbers below this one did.
+    pub fn learn_before(&mut self, block: u32) {
+        self.ordered_before = self.ordered_before.max(block);
+    }
+
+    /// Whether an operation of the asynchronous proxy is known.
+    pub fn knows_moment(&self, moment: Moment) -> bool {
+        self.knows_any(moment.block, FIRST_CHANNEL + moment.channel, moment.clock, 1)
+    }
+
+    /// Whether accesses of any block are known.
+    pub fn knows_any(&self, block: u32, warp: usize, clock: u32, lanes: u32) -> bool {
+        if block == self.block {
+            self.own.knows(warp, clock, lanes)
+        } else {
+            self.knows_foreign(block, warp, clock, lanes)
+        }
+    }
+
+    /// Whether anything of a block is known.
+    pub fn knows_of(&self, block: u32) -> bool {
+        block == self.block || self.foreign.as_ref().is_some_and(|foreign| foreign.contains_key(&block))
+    }
+
+    /// What was known at proxy fences.
+    pub fn proxied(&self) -> Option<&Self> {
+        self.proxied.as_deref()
+    }
+
+    /// What is known of reads alone.
+    pub fn over(&self) -> Option<&Arc<Self>> {
+        self.over.as_ref()
+    }
+
+    /// Remembers that reads are over.
+    pub fn remember_over(&mut self, reads: &Arc<Self>) {
+        join_fences(&mut self.over, Some(&Arc::new(Self::clone(reads).without_fences())));
+    }
+
+    /// Remembers a proxy fence at which `seen` was known.
+    pub fn remember_proxy_fence(&mut self, seen: Self) {
+        join_fences(&mut self.proxied, Some(&Arc::new(seen.without_fences())));
     }
 
     pub fn own(&self) -> &Vector {
@@ -157,8 +255,11 @@ impl Knowledge {
             }
         }
         self.join_others(other);
+        self.ordered_before = self.ordered_before.max(other.ordered_before);
         join_fences(&mut self.fenced, other.fenced.as_ref());
         join_fences(&mut self.observed, other.observed.as_ref());
+        join_fences(&mut self.proxied, other.proxied.as_ref());
+        join_fences(&mut self.over, other.over.as_ref());
         self.floor = self.own.floor();
     }
 
@@ -179,7 +280,7 @@ impl Knowledge {
 
     /// The same without what concerns fences: it is part of what concerns a fence itself.
     pub fn without_fences(self) -> Self {
-        Self { fenced: None, observed: None, ..self }
+        Self { fenced: None, observed: None, proxied: None, over: None, ..self }
     }
 
     /// Remembers that a value was read whose writer knew of `fence.sc` operations.
@@ -222,6 +323,7 @@ impl Knowledge {
             self.covers_foreign(other.block, &other.own)
         };
         covers_own
+            && self.ordered_before >= other.ordered_before
             && match (&self.foreign, &other.foreign) {
                 (_, None) => true,
                 (Some(ours), Some(theirs)) if Arc::ptr_eq(ours, theirs) => true,
@@ -235,6 +337,8 @@ impl Knowledge {
             }
             && covers_fences(self.fenced.as_ref(), other.fenced.as_ref())
             && covers_fences(self.observed.as_ref(), other.observed.as_ref())
+            && covers_fences(self.proxied.as_ref(), other.proxied.as_ref())
+            && covers_fences(self.over.as_ref(), other.over.as_ref())
     }
 
     fn covers_foreign(&self, block: u32, vector: &Vector) -> bool {

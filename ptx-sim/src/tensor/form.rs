@@ -25,7 +25,7 @@ impl Element {
         }
     }
 
-    fn parse(name: &str) -> Option<Self> {
+    pub fn parse(name: &str) -> Option<Self> {
         Some(match name {
             "f16" => Self::F16,
             "bf16" => Self::Bf16,
@@ -45,7 +45,7 @@ pub(super) enum Accumulator {
 }
 
 impl Accumulator {
-    fn parse(name: &str) -> Option<Self> {
+    pub fn parse(name: &str) -> Option<Self> {
         Some(match name {
             "f16" => Self::F16,
             "f32" => Self::F32,
@@ -63,7 +63,7 @@ pub(super) struct Integer {
 }
 
 impl Integer {
-    fn parse(name: &str) -> Option<Self> {
+    pub fn parse(name: &str) -> Option<Self> {
         let (signed, bits) = match name {
             "s8" => (true, 8),
             "u8" => (false, 8),
@@ -104,6 +104,25 @@ pub(super) enum Kind {
     Integer { a: Integer, b: Integer, saturate: bool },
     /// b1 into s32.
     Bits { op: BitOp },
+}
+
+impl Kind {
+    /// The type that operations are counted under: that of A.
+    pub fn counted_as(self) -> TensorType {
+        match self {
+            Kind::Float { a: Element::F16, .. } | Kind::Quad { .. } => TensorType::F16,
+            Kind::Float { a: Element::Bf16, .. } => TensorType::Bf16,
+            Kind::Float { a: Element::Tf32, .. } => TensorType::Tf32,
+            Kind::Float { a: Element::E4m3, .. } => TensorType::E4m3,
+            Kind::Float { a: Element::E5m2, .. } => TensorType::E5m2,
+            Kind::Double { .. } => TensorType::F64,
+            Kind::Integer { a: Integer { bits: 8, signed: true }, .. } => TensorType::S8,
+            Kind::Integer { a: Integer { bits: 8, signed: false }, .. } => TensorType::U8,
+            Kind::Integer { a: Integer { signed: true, .. }, .. } => TensorType::S4,
+            Kind::Integer { a: Integer { signed: false, .. }, .. } => TensorType::U4,
+            Kind::Bits { .. } => TensorType::B1,
+        }
+    }
 }
 
 /// A form of `mma.sync`.
@@ -258,21 +277,8 @@ impl Form {
 
     /// Operations, a multiplication and an addition each, and the type that they are counted under: that of A.
     pub fn flops(&self) -> (TensorType, u64) {
-        let ty = match self.kind {
-            Kind::Float { a: Element::F16, .. } | Kind::Quad { .. } => TensorType::F16,
-            Kind::Float { a: Element::Bf16, .. } => TensorType::Bf16,
-            Kind::Float { a: Element::Tf32, .. } => TensorType::Tf32,
-            Kind::Float { a: Element::E4m3, .. } => TensorType::E4m3,
-            Kind::Float { a: Element::E5m2, .. } => TensorType::E5m2,
-            Kind::Double { .. } => TensorType::F64,
-            Kind::Integer { a: Integer { bits: 8, signed: true }, .. } => TensorType::S8,
-            Kind::Integer { a: Integer { bits: 8, signed: false }, .. } => TensorType::U8,
-            Kind::Integer { a: Integer { signed: true, .. }, .. } => TensorType::S4,
-            Kind::Integer { a: Integer { signed: false, .. }, .. } => TensorType::U4,
-            Kind::Bits { .. } => TensorType::B1,
-        };
         let computations = if matches!(self.kind, Kind::Quad { .. }) { 4 } else { 1 };
-        (ty, 2 * computations * (self.m * 8 * self.k) as u64)
+        (self.kind.counted_as(), 2 * computations * (self.m * 8 * self.k) as u64)
     }
 
     /// The compute capability that brought the form.

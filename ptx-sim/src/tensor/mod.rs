@@ -10,6 +10,7 @@ mod matrix;
 mod quad;
 #[cfg(test)]
 mod tests;
+pub(crate) mod wgmma;
 
 pub(crate) use matrix::{ldmatrix_scatter, movmatrix, stmatrix_gather};
 

@@ -1,6 +1,9 @@
 //! Runs the probes of a file again and compares with the answers in it.
 
-use ptx_sim::{ComputeCapability, Device, DeviceProperties, LaunchConfig};
+use ptx_sim::{
+    ComputeCapability, Device, DeviceProperties, LaunchConfig, TensorFill, TensorMap, TensorSwizzle,
+    TensorType,
+};
 use serde_json::Value;
 
 use super::inputs::{self, fnv1a64};
@@ -17,6 +20,8 @@ pub struct Probe {
     pub in_words: usize,
     pub out_words: usize,
     pub inputs: Vec<u32>,
+    /// A tensor map but for its address, and whether it is of what is written.
+    pub tensor_map: Option<(TensorMap, bool)>,
     pub output: Option<Vec<u32>>,
 }
 
@@ -57,6 +62,11 @@ impl Probe {
             in_words,
             out_words,
             inputs,
+            tensor_map: if line["tensor_map"].is_null() {
+                None
+            } else {
+                Some(tensor_map(&line["tensor_map"])?)
+            },
             output: if line["output"].is_null() { None } else { Some(words("output")?) },
         })
     }
@@ -77,7 +87,18 @@ impl Probe {
         let kernel = device.load_module(&self.ptx)?.kernel(&self.kernel)?;
         let stream = device.create_stream();
         let config = LaunchConfig::new([self.n / self.block, 1, 1], [self.block, 1, 1]);
-        stream.launch(&kernel, &config, &[input.to_le_bytes(), output.to_le_bytes()].concat())?;
+        let mut parameters = [input.to_le_bytes(), output.to_le_bytes()].concat();
+        if let Some((map, written)) = &self.tensor_map {
+            let map = {
+                let mut map = map.clone();
+                map.address = if *written { output } else { input };
+                map
+            };
+            // It is aligned to 64 bytes.
+            parameters.resize(64, 0);
+            parameters.extend(map.encode()?);
+        }
+        stream.launch(&kernel, &config, &parameters)?;
         stream.synchronize()?;
         device.read(output, &mut answer)?;
         let words = answer.chunks_exact(4);
@@ -112,6 +133,32 @@ impl Probe {
             )),
         }
     }
+}
+
+/// A tensor map but for its address, and whether it is of what is written.
+fn tensor_map(value: &Value) -> Result<(TensorMap, bool), String> {
+    let numbers = |key: &str| {
+        let list = value[key].as_array().ok_or(format!("tensor map: no list `{key}`"))?;
+        let numbers: Option<Vec<u64>> = list.iter().map(Value::as_u64).collect();
+        numbers.ok_or(format!("tensor map: `{key}` is not of numbers"))
+    };
+    let small = |key: &str| {
+        Ok::<_, String>(numbers(key)?.into_iter().map(|number| number as u32).collect::<Vec<_>>())
+    };
+    let named = |key: &str, names: &[&str]| {
+        let name = value[key].as_str().unwrap_or_default();
+        names.iter().position(|known| *known == name).ok_or(format!("tensor map: unknown `{key}` {name:?}"))
+    };
+    let element = value["type"].as_str().unwrap_or_default();
+    let element =
+        TensorType::ALL.iter().find(|ty| ty.name() == element).ok_or("tensor map: unknown `type`")?;
+    let mut map = TensorMap::new(*element, 0, &numbers("dims")?, &numbers("strides")?, &small("box")?);
+    map.element_strides = small("element_strides")?;
+    map.swizzle =
+        [TensorSwizzle::None, TensorSwizzle::Bytes32, TensorSwizzle::Bytes64, TensorSwizzle::Bytes128]
+            [named("swizzle", &["none", "32B", "64B", "128B"])?];
+    map.fill = [TensorFill::Zeros, TensorFill::Nan][named("oob_fill", &["zeros", "nan"])?];
+    Ok((map, named("of", &["input", "output"])? == 1))
 }
 
 /// Replays all lines of a file's text: how many agree, and what does not, by name.

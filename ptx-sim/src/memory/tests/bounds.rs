@@ -13,7 +13,7 @@ struct Device {
 impl Device {
     fn new() -> Self {
         let memory = GlobalMemory::new(3);
-        let launch = memory.begin_launch(1).expect("numbers");
+        let launch = memory.begin_launch(1, 1).expect("numbers");
         let cache = PageCache::new(Checks::default(), false);
         Self { memory, cache, clocks: BlockClocks::new(launch.first_block, LANES, launch) }
     }

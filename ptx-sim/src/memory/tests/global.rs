@@ -24,7 +24,7 @@ impl Grid {
     }
 
     fn launch(&mut self, blocks: u64) {
-        let launch = self.memory.begin_launch(blocks).expect("numbers");
+        let launch = self.memory.begin_launch(blocks, 1).expect("numbers");
         self.tally = Tally::default();
         self.blocks = (0..blocks as u32)
             .map(|block| BlockClocks::new(launch.first_block + block, LANES, launch))
@@ -238,8 +238,8 @@ fn numbers_of_blocks_start_over() {
     let mut grid = Grid::new(1, true);
     grid.write(0, 0);
     let most = u64::from(crate::race::MAX_BLOCKS);
-    assert!(grid.memory.begin_launch(most).is_err());
-    let launch = grid.memory.begin_launch(most - 1).expect("numbers");
+    assert!(grid.memory.begin_launch(most, 1).is_err());
+    let launch = grid.memory.begin_launch(most - 1, 1).expect("numbers");
     assert_eq!(launch.first_block, 1);
     grid.blocks = vec![BlockClocks::new(most as u32 - 1, LANES, launch)];
     grid.write(0, 0);
@@ -255,7 +255,7 @@ fn host_threads_share_memory() {
     let address = memory.allocate(BLOCKS * 4096 + 4).expect("room");
     let counter = address + BLOCKS * 4096;
     memory.fill(counter, &[0], 4).expect("in bounds");
-    let launch = memory.begin_launch(BLOCKS).expect("numbers");
+    let launch = memory.begin_launch(BLOCKS, 1).expect("numbers");
     let next = std::sync::atomic::AtomicU64::new(0);
     std::thread::scope(|scope| {
         for _ in 0..4 {

@@ -3,11 +3,12 @@
 mod bounds;
 mod global;
 mod patterns;
+mod proxy;
 mod races;
 
 use super::{
-    AtomicOrder, Fault, GlobalMemory, LaneBytes, PageCache, Scope, SharedMemory, Strength, SyncSemantics,
-    WarpAccess,
+    AtomicOrder, Fault, GlobalMemory, LaneBytes, PageCache, ProxyAccess, Scope, SharedMemory, Strength,
+    SyncSemantics, WarpAccess,
 };
 use crate::config::Checks;
 use crate::count::Tally;
@@ -80,6 +81,7 @@ impl Access {
             mask: self.mask,
             pc: self.pc,
             reads_unwritten: false,
+            moment: None,
         }
     }
 }
@@ -106,7 +108,7 @@ impl Block {
     }
 
     fn with_checks(warps: usize, checks: Checks) -> Self {
-        let launch = LaunchNumbers { first_block: 1, ordered_before: 1 };
+        let launch = LaunchNumbers { first_block: 1, ordered_before: 1, cluster_size: 1 };
         Self {
             clocks: BlockClocks::new(1, warps * LANES, launch),
             shared: SharedMemory::new(4096, SHARED, checks, 1),

@@ -39,7 +39,8 @@ fn memory_that_is_used_again_is_as_new() {
     let mut block = Block::new(1);
     block.ok(0, write);
     block.shared.reset(1);
-    block.clocks = BlockClocks::new(2, LANES, LaunchNumbers { first_block: 1, ordered_before: 1 });
+    block.clocks =
+        BlockClocks::new(2, LANES, LaunchNumbers { first_block: 1, ordered_before: 1, cluster_size: 1 });
     let read = Access::read(ALL, |lane| SHARED + 4 * lane);
     assert_eq!(block.fault(0, read).kind, ViolationKind::UninitializedShared);
     block.ok(0, write);

@@ -148,7 +148,7 @@ impl Both {
     fn new(exit_unused: bool) -> Self {
         let memory = GlobalMemory::new(0);
         let address = memory.allocate(64).expect("room");
-        let launch = memory.begin_launch(BLOCKS as u64).expect("numbers");
+        let launch = memory.begin_launch(BLOCKS as u64, 1).expect("numbers");
         let checks = Checks { initialization: false, ..Checks::default() };
         let clocks = (0..BLOCKS as u32).map(|block| {
             let mut clocks = BlockClocks::new(launch.first_block + block, 32 * WARPS, launch);
@@ -239,6 +239,7 @@ impl Both {
             mask,
             pc: 1,
             reads_unwritten: false,
+            moment: None,
         };
         let (cache, clocks, tally) = (&mut self.cache, &mut self.clocks[access.block], &mut Tally::default());
         let result = match access.what {

@@ -126,7 +126,7 @@ fn to_f16(value: f64) -> u32 {
 
 /// The sums of a row as results, where `sum + c_term` counts `2^unit` each.
 #[inline(always)]
-fn round(
+pub(super) fn round(
     output: Output,
     sums: &[i32; COLUMNS],
     c_terms: &[i32; COLUMNS],

@@ -10,8 +10,10 @@
 //! |---|---|---|---|
 //! | 8.x | f16, bf16, tf32 | 24 | `m16n8k16` of 16 bits and `m16n8k8` of tf32: two halves of k, the first added to C, the second to that; others one step |
 //! | 8.9 | e4m3, e5m2 | 13, an f32 result has 13 as well | `m16n8k32`: two halves of k; `m16n8k16`: one |
-//! | 9.0 | f16, bf16, tf32 | 25 | one |
-//! | 9.0 | e4m3, e5m2 | 25 | there is no such unit: the assembler unpacks to f16, multiplies the elements with k % 4 < 2, then the others, starting from zero, and adds C at the end with an ordinary addition |
+//! | 9.0, `mma` | f16, bf16, tf32 | 25 | one |
+//! | 9.0, `wgmma` | f16, bf16, tf32 | 25 | one |
+//! | 9.0, `wgmma` | e4m3, e5m2 | 13, an f32 result has 13 as well | one |
+//! | 9.0, `mma` | e4m3, e5m2 | 25 | there is no such unit: the assembler unpacks to f16, multiplies the elements with k % 4 < 2, then the others, starting from zero, and adds C at the end with an ordinary addition |
 //!
 //! A NaN result is always 0x7fffffff (f16: 0x7fff), an exact zero is always +0. The steps of 9.0's 8-bit types are
 //! read from what the assembler of CUDA 13.0 emits. Nothing in this table has been compared with hardware by this
@@ -21,6 +23,7 @@ mod format;
 mod fused;
 mod plain;
 pub(super) mod reference;
+pub(super) mod scaled;
 pub(super) mod vector;
 
 pub(super) use fused::multiply as multiply_bit_accurate;
@@ -84,6 +87,19 @@ impl Arithmetic {
         } else {
             Self { fraction_bits: 24, output, steps }
         }
+    }
+}
+
+impl Arithmetic {
+    /// Of a `wgmma`.
+    pub fn of_warpgroup(a: Element, accumulator: Accumulator) -> Self {
+        let (fraction_bits, output) = match (a.bits(), accumulator) {
+            (8, Accumulator::F32) => (13, Output::ShortF32),
+            (8, Accumulator::F16) => (13, Output::F16),
+            (_, Accumulator::F32) => (25, Output::F32),
+            (_, Accumulator::F16) => (25, Output::F16),
+        };
+        Self { fraction_bits, output, steps: Steps::Whole }
     }
 }
 

@@ -3,7 +3,7 @@
 #[cfg(target_arch = "x86_64")]
 use super::super::arithmetic::vector::Avx2;
 use super::super::arithmetic::vector::Portable;
-use super::super::arithmetic::{Arithmetic, Product, multiply_bit_accurate};
+use super::super::arithmetic::{Arithmetic, Product, multiply_bit_accurate, scaled};
 use super::super::form::{Accumulator, Element};
 use super::super::layout::{AWords, Accumulators, BWords};
 use super::{LANES, Random, Register, execute};
@@ -101,6 +101,29 @@ const TYPES: [(Element, Element, Accumulator, &[usize]); 12] = {
     ]
 };
 
+/// Compares the arithmetic of `wgmma`, whose k is the largest of a type, with the plain one.
+fn check_warpgroup(product: &Product<'_>, what: &str) {
+    let Product { a, b, accumulator, .. } = *product;
+    let arithmetic = Arithmetic::of_warpgroup(a, accumulator);
+    let (decoded_a, decoded_b) = (scaled::decode(a, product.a_words), scaled::decode(b, product.b_words));
+    let d = scaled::multiply(Portable, product, arithmetic, &decoded_a, &decoded_b);
+    #[cfg(target_arch = "x86_64")]
+    if crate::alu::has_wide_vectors() {
+        // SAFETY: AVX2 is among what was asked for.
+        let simd = unsafe { Avx2::new() };
+        assert!(scaled::multiply(simd, product, arithmetic, &decoded_a, &decoded_b) == d);
+    }
+    for (row, d) in d.iter().enumerate() {
+        for (column, d) in d.iter().enumerate() {
+            let expected = product.reference(arithmetic, row, column);
+            assert_eq!(
+                *d, expected,
+                "{a:?} {b:?} {accumulator:?} {what} ({row}, {column}): {d:#x}, expected {expected:#x}"
+            );
+        }
+    }
+}
+
 /// Rounds of the comparison below; each is 128 elements of every type, k and compute capability for every draw.
 const ROUNDS: usize = 6;
 
@@ -136,6 +159,11 @@ fn the_fast_arithmetic_is_the_plain_one_bit_for_bit() {
                     }
                 }
                 for &k in ks {
+                    if k * a.bits() == 256 {
+                        let product =
+                            Product { a, b, accumulator, k, a_words: &a_words, b_words: &b_words, c: &c };
+                        check_warpgroup(&product, &format!("{draw:?}"));
+                    }
                     for compute_capability in ComputeCapability::ALL {
                         let arithmetic = Arithmetic::of(*compute_capability, a, accumulator, k);
                         let product =
@@ -188,6 +216,11 @@ fn the_largest_sums_do_not_overflow() {
             let (a_words, b_words) = ([[largest(a, sign_a); 16]; 8], [[largest(b, 0); 8]; 8]);
             let c = [[c; 8]; 16];
             for &k in ks {
+                if k * a.bits() == 256 {
+                    let product =
+                        Product { a, b, accumulator, k, a_words: &a_words, b_words: &b_words, c: &c };
+                    check_warpgroup(&product, "at its largest");
+                }
                 for compute_capability in ComputeCapability::ALL {
                     let arithmetic = Arithmetic::of(*compute_capability, a, accumulator, k);
                     let product =
