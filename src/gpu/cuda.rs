@@ -15,6 +15,7 @@ use super::device::Device;
 use super::installed::{self, DriverVersion, Properties, refused};
 use super::launch::{Grid, MAX_ARGUMENTS};
 use super::registry;
+use super::tensor_map::{EncodeTensorMap, EncodedTensorMap, Swizzle, TensorMap, TensorMapType};
 use crate::plan::Kernel;
 use crate::{Error, Result};
 
@@ -162,7 +163,7 @@ impl Driver {
     /// Loads `kernel`'s module unless it is loaded.
     pub fn function(&self, kernel: Kernel) -> Result<&Function> {
         let load = || {
-            Device::refuse_other_architecture(kernel, &self.properties()?, false)?;
+            Device::refuse_other_architecture(kernel, &self.properties()?)?;
             let image = registry::fatbin(kernel)?;
             // SAFETY: the image is a fatbin that nvcc wrote; it carries its own length.
             unsafe { self.load(image.as_ptr().cast()) }
@@ -298,6 +299,64 @@ impl Driver {
         // SAFETY: the caller's promise.
         unsafe { result::memset_d8_async(address, byte, bytes, stream.cu_stream()) }
             .map_err(|error| refused("cuMemsetD8Async", error))
+    }
+}
+
+impl EncodeTensorMap for Driver {
+    fn encode_tensor_map(&self, map: &TensorMap) -> Result<EncodedTensorMap> {
+        self.bind()?;
+        let mut encoded = sys::CUtensorMap { opaque: [0; 16] };
+        // SAFETY: the lists are as long as the rank says, which `TensorMap::check` has found true, and the driver only reads
+        // them. It writes 128 bytes at a multiple of 64, which `CUtensorMap` is.
+        let status = unsafe {
+            sys::cuTensorMapEncodeTiled(
+                &mut encoded,
+                data_type(map.element),
+                map.dims.len() as u32,
+                map.address as *mut c_void,
+                map.dims.as_ptr(),
+                map.strides.as_ptr(),
+                map.tile.as_ptr(),
+                map.steps.as_ptr(),
+                sys::CUtensorMapInterleave::CU_TENSOR_MAP_INTERLEAVE_NONE,
+                swizzle(map.swizzle),
+                sys::CUtensorMapL2promotion::CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
+                if map.fills_nan {
+                    sys::CUtensorMapFloatOOBfill::CU_TENSOR_MAP_FLOAT_OOB_FILL_NAN_REQUEST_ZERO_FMA
+                } else {
+                    sys::CUtensorMapFloatOOBfill::CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE
+                },
+            )
+        };
+        status.result().map_err(|error| refused("cuTensorMapEncodeTiled", error))?;
+        Ok(EncodedTensorMap(encoded.opaque))
+    }
+}
+
+fn data_type(element: TensorMapType) -> sys::CUtensorMapDataType {
+    use TensorMapType::{Bf16, F16, F32, F64, S32, S64, U8, U16, U32, U64};
+    use sys::CUtensorMapDataType::*;
+    match element {
+        U8 => CU_TENSOR_MAP_DATA_TYPE_UINT8,
+        U16 => CU_TENSOR_MAP_DATA_TYPE_UINT16,
+        U32 => CU_TENSOR_MAP_DATA_TYPE_UINT32,
+        S32 => CU_TENSOR_MAP_DATA_TYPE_INT32,
+        U64 => CU_TENSOR_MAP_DATA_TYPE_UINT64,
+        S64 => CU_TENSOR_MAP_DATA_TYPE_INT64,
+        F16 => CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
+        F32 => CU_TENSOR_MAP_DATA_TYPE_FLOAT32,
+        F64 => CU_TENSOR_MAP_DATA_TYPE_FLOAT64,
+        Bf16 => CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+    }
+}
+
+fn swizzle(swizzle: Swizzle) -> sys::CUtensorMapSwizzle {
+    use sys::CUtensorMapSwizzle::*;
+    match swizzle {
+        Swizzle::None => CU_TENSOR_MAP_SWIZZLE_NONE,
+        Swizzle::Bytes32 => CU_TENSOR_MAP_SWIZZLE_32B,
+        Swizzle::Bytes64 => CU_TENSOR_MAP_SWIZZLE_64B,
+        Swizzle::Bytes128 => CU_TENSOR_MAP_SWIZZLE_128B,
     }
 }
 

@@ -13,6 +13,7 @@ use super::graph::refuse_while_capturing;
 use super::installed::Properties;
 use super::module::Module;
 use super::stream::{Queue, Stream};
+use super::tensor_map::{EncodeTensorMap, EncodedTensorMap, TensorMap};
 use super::{cuda, module, registry};
 use crate::device::DeviceChoice;
 use crate::plan::Kernel;
@@ -242,31 +243,18 @@ impl Device {
     }
 
     /// Whether the device runs a kernel: a portable one always; one that is made of an architecture's own instructions
-    /// ([`Kernel::needs`]) on a GPU of that architecture, where the build has it. The simulated GPU has no architecture's own
-    /// instructions.
+    /// ([`Kernel::needs`]) on a GPU of that architecture, simulated or not, where the build has it.
     pub fn supports(&self, kernel: Kernel) -> bool {
         kernel.needs().is_none_or(|needed| {
-            !self.is_simulated()
-                && needed == self.properties().compute_capability
-                && registry::fatbin(kernel).is_ok()
+            needed == self.properties().compute_capability && registry::fatbin(kernel).is_ok()
         })
     }
 
     /// [`Error::Unsupported`] for a kernel of another architecture.
-    pub(super) fn refuse_other_architecture(
-        kernel: Kernel,
-        properties: &Properties,
-        is_simulated: bool,
-    ) -> Result<()> {
+    pub(super) fn refuse_other_architecture(kernel: Kernel, properties: &Properties) -> Result<()> {
         let Some((major, minor)) = kernel.needs() else { return Ok(()) };
         let what = format!("kernel {} on {}", kernel.name(), properties.name);
         let own = format!("it is made of instructions that compute capability {major}.{minor} alone has");
-        if is_simulated {
-            return Err(Error::unsupported(
-                what,
-                format!("{own}, and the simulated GPU does not execute them"),
-            ));
-        }
         let given = properties.compute_capability;
         if given != (major, minor) {
             return Err(Error::unsupported(what, format!("{own}; this is {}.{}", given.0, given.1)));
@@ -277,6 +265,19 @@ impl Device {
     /// Compiles a module from PTX text.
     pub fn load_ptx(&self, ptx: &str) -> Result<Module> {
         module::load(self, ptx)
+    }
+
+    /// A tensor map for kernels on this device, whose description is checked first.
+    ///
+    /// The kernel takes it by value, as a `__grid_constant__` parameter. It names the tensor by its address: the memory has
+    /// to stay allocated as long as kernels use the map.
+    pub fn encode_tensor_map(&self, map: &TensorMap) -> Result<EncodedTensorMap> {
+        map.check()?;
+        match self.driver() {
+            Driver::Cuda(driver) => driver.encode_tensor_map(map),
+            #[cfg(feature = "sim")]
+            Driver::Sim(driver) => driver.encode_tensor_map(map),
+        }
     }
 
     /// Memory of `bytes`, uninitialised.

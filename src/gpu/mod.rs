@@ -20,6 +20,7 @@ pub mod registry;
 mod sim;
 mod staging;
 mod stream;
+mod tensor_map;
 mod view;
 
 pub use buffer::Buffer;
@@ -34,6 +35,7 @@ pub use module::{Function, Module};
 pub use ptx_sim;
 pub use staging::{Staging, Upload};
 pub use stream::Stream;
+pub use tensor_map::{EncodedTensorMap, Swizzle, TensorMap, TensorMapType};
 pub use view::{TensorMut, TensorRef};
 
 /// Engines pass these between threads.

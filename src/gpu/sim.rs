@@ -9,6 +9,7 @@ use super::device::Device;
 use super::installed::Properties;
 use super::launch::Grid;
 use super::registry;
+use super::tensor_map::{EncodeTensorMap, EncodedTensorMap, Swizzle, TensorMap, TensorMapType};
 use crate::plan::Kernel;
 use crate::{Error, Result};
 
@@ -94,7 +95,7 @@ impl Driver {
     /// Loads `kernel`'s module unless it is loaded.
     pub fn function(&self, kernel: Kernel) -> Result<&ptx_sim::Kernel> {
         let load = || {
-            Device::refuse_other_architecture(kernel, &self.properties(), true)?;
+            Device::refuse_other_architecture(kernel, &self.properties())?;
             self.load_ptx(&registry::ptx(kernel)?)
         };
         self.functions.get(kernel, load, |module| function(module, kernel.name()))
@@ -107,6 +108,44 @@ impl Driver {
     pub fn new_stream(&self) -> ptx_sim::Stream {
         self.device.create_stream()
     }
+}
+
+impl EncodeTensorMap for Driver {
+    fn encode_tensor_map(&self, map: &TensorMap) -> Result<EncodedTensorMap> {
+        let bytes = described(map)
+            .encode()
+            .map_err(|error| Error::argument("tensor map", "tensor", "what the simulator executes", error))?;
+        Ok(bytemuck::cast(bytes))
+    }
+}
+
+/// The simulator's description.
+fn described(map: &TensorMap) -> ptx_sim::TensorMap {
+    use TensorMapType::{Bf16, F16, F32, F64, S32, S64, U8, U16, U32, U64};
+    let element = match map.element {
+        U8 => ptx_sim::TensorType::U8,
+        U16 => ptx_sim::TensorType::U16,
+        U32 => ptx_sim::TensorType::U32,
+        S32 => ptx_sim::TensorType::S32,
+        U64 => ptx_sim::TensorType::U64,
+        S64 => ptx_sim::TensorType::S64,
+        F16 => ptx_sim::TensorType::F16,
+        F32 => ptx_sim::TensorType::F32,
+        F64 => ptx_sim::TensorType::F64,
+        Bf16 => ptx_sim::TensorType::Bf16,
+    };
+    let mut described = ptx_sim::TensorMap::new(element, map.address, &map.dims, &map.strides, &map.tile);
+    described.element_strides.clone_from(&map.steps);
+    described.swizzle = match map.swizzle {
+        Swizzle::None => ptx_sim::TensorSwizzle::None,
+        Swizzle::Bytes32 => ptx_sim::TensorSwizzle::Bytes32,
+        Swizzle::Bytes64 => ptx_sim::TensorSwizzle::Bytes64,
+        Swizzle::Bytes128 => ptx_sim::TensorSwizzle::Bytes128,
+    };
+    if map.fills_nan {
+        described.fill = ptx_sim::TensorFill::Nan;
+    }
+    described
 }
 
 /// A kernel of a module.
@@ -163,4 +202,46 @@ impl Operation {
 /// An error of the simulator, with the call that reports it.
 pub(super) fn simulated(call: &'static str, error: ptx_sim::Error) -> Error {
     Error::Simulated { call, reason: Box::new(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::SplitMix64;
+
+    /// Mostly valid: each of its numbers breaks a rule now and then.
+    fn random_map(random: &mut SplitMix64) -> TensorMap {
+        let rank = random.below(5) + usize::from(random.below(40) != 0);
+        let mut odd = |usual: u64, odd: u64| if random.below(30) == 0 { odd } else { usual };
+        let address = odd(0x4000, 0x4008);
+        let dims =
+            (0..rank).map(|at| odd(100 + at as u64, [0, 1 << 32, (1 << 32) + 1][at % 3])).collect::<Vec<_>>();
+        let strides =
+            (1..rank.max(1)).map(|at| odd(16 * at as u64, [24, 1 << 40, 0][at % 3])).collect::<Vec<_>>();
+        let steps = (0..rank).map(|_| odd(1, 9) as u32).collect::<Vec<_>>();
+        let mut tile = (0..rank).map(|at| odd(8, [257, 0, 256][at % 3]) as u32).collect::<Vec<_>>();
+        let element = TensorMapType::ALL[random.below(TensorMapType::ALL.len())];
+        if let Some(row) = tile.first_mut() {
+            *row = [16, 32, 4, 64, 128, 3][random.below(6)];
+        }
+        let mut map = TensorMap::new(element, address, &dims, &strides, &tile);
+        map.steps = steps;
+        map.swizzle = Swizzle::ALL[random.below(4)];
+        map.fills_nan = random.below(8) == 0;
+        map
+    }
+
+    /// Two crates check the same rules of the driver: this one for every device, the simulator for whoever has only it.
+    #[test]
+    fn both_checks_of_tensor_maps_agree() {
+        let mut random = SplitMix64(5);
+        let (mut taken, mut refused) = (0, 0);
+        for _ in 0..20_000 {
+            let map = random_map(&mut random);
+            let (ours, theirs) = (map.check(), described(&map).check());
+            assert_eq!(ours.is_ok(), theirs.is_ok(), "{map:?}: {ours:?}, but the simulator says {theirs:?}");
+            if ours.is_ok() { taken += 1 } else { refused += 1 }
+        }
+        assert!(taken > 1000 && refused > 1000, "{taken} taken, {refused} refused");
+    }
 }

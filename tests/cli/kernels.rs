@@ -1,7 +1,5 @@
 //! What the program does with the kernels alone: check, bench, probe.
 
-use std::path::Path;
-
 use super::{fails, program, run, stderr, stdout};
 use crate::common::TempDir;
 
@@ -200,7 +198,7 @@ fn the_simulated_gpu_counts_what_kernels_do() {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    assert!(Path::new(&report).metadata().unwrap().len() > 0);
+    assert!(std::path::Path::new(&report).metadata().unwrap().len() > 0);
 
     let records = json_lines(&json);
     assert_eq!((&records[0]["kind"], &records[0]["command"]), (&"run".into(), &"bench".into()));
@@ -265,7 +263,7 @@ fn probe_writes_an_object_for_each_probe() {
     for device in ["sim:8.0", "sim:8.6", "sim:8.9", "sim:9.0"] {
         let text = probe(device);
         assert!(text == probe(device), "{device}: a second run gave something else");
-        assert!(text.len() < 12 << 20, "{device}: {} bytes", text.len());
+        assert!(text.len() < 16 << 20, "{device}: {} bytes", text.len());
         let probes: Vec<serde_json::Value> =
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert!(probes.len() > count, "each has the probes of the one before, and more");

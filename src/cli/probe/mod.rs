@@ -1,6 +1,8 @@
 //! `llama-kernels probe`: small kernels that show how a device computes, and a file of what it answered. The simulated GPU
 //! is held against files that cards wrote.
 
+mod bulk;
+mod cluster;
 mod inputs;
 mod layout;
 mod memory;
@@ -9,13 +11,14 @@ mod scalar;
 mod source;
 mod tensor;
 mod warp;
+mod wgmma;
 
 use std::borrow::Cow;
 use std::fs::OpenOptions;
 use std::io::Write;
 
 use anyhow::{Context, Result, bail};
-use llama_kernels::gpu::{Device, Grid, Stream, driver_version};
+use llama_kernels::gpu::{Device, EncodedTensorMap, Grid, Stream, driver_version};
 
 use super::options::ProbeArgs;
 use inputs::fnv1a64;
@@ -41,6 +44,10 @@ pub struct Probe {
     pub inputs: Inputs,
     /// The oldest compute capability that has the instruction.
     pub needs: (u32, u32),
+    /// No newer one has it.
+    pub only: bool,
+    /// A third argument of the kernel, a tensor map.
+    pub tensor_map: Option<bulk::Map>,
 }
 
 /// What the threads of a probe read.
@@ -78,10 +85,19 @@ impl Inputs {
 
 /// All probes.
 fn probes() -> Vec<Probe> {
-    [scalar::probes(), warp::probes(), memory::probes(), layout::probes(), tensor::probes()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        scalar::probes(),
+        warp::probes(),
+        memory::probes(),
+        layout::probes(),
+        tensor::probes(),
+        wgmma::probes(),
+        bulk::probes(),
+        cluster::probes(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// One JSON object a probe; an error if a probe failed, after all have run.
@@ -92,7 +108,8 @@ pub fn run(args: &ProbeArgs) -> Result<()> {
     let stream = device.new_stream()?;
     let (mut failed, mut run) = (0, 0);
     for probe in probes() {
-        if device.properties().compute_capability < probe.needs {
+        let capability = device.properties().compute_capability;
+        if capability < probe.needs || probe.only && capability != probe.needs {
             continue;
         }
         let mut line = describe(&probe, &device)?;
@@ -141,6 +158,9 @@ fn describe(probe: &Probe, device: &Device) -> Result<serde_json::Value> {
         }
         Inputs::Words(words) => line["input"] = base64(words).into(),
     }
+    if let Some(map) = &probe.tensor_map {
+        line["tensor_map"] = map.json();
+    }
     if !device.is_simulated() {
         line["cuda"] = driver_version()?.to_string().into();
         // Linux says the driver's own number here.
@@ -164,8 +184,13 @@ fn answer(probe: &Probe, device: &Device, stream: &Stream) -> Result<Vec<u32>> {
     let grid =
         Grid { blocks: [probe.n / probe.block, 1, 1], threads: [probe.block, 1, 1], dynamic_shared_bytes: 0 };
     let arguments = [input.address().to_le_bytes(), output.address().to_le_bytes()];
-    let arguments: [&[u8]; 2] = [&arguments[0], &arguments[1]];
-    // SAFETY: a probe takes these two arguments and stays within the words that it says it reads and writes; the buffers
+    let map = match &probe.tensor_map {
+        Some(map) => Some(device.encode_tensor_map(&map.of(input.address(), output.address()))?),
+        None => None,
+    };
+    let mut arguments: Vec<&[u8]> = arguments.iter().map(|address| &address[..]).collect();
+    arguments.extend(map.as_ref().map(EncodedTensorMap::as_bytes));
+    // SAFETY: a probe takes these arguments and stays within the words that it says it reads and writes; the buffers
     // outlive the launch, which is waited for.
     unsafe { stream.launch_function(&function, &grid, &arguments)? };
     stream.synchronize()?;

@@ -20,6 +20,22 @@ const SCRATCH: &str = "\
 .reg .b64 %l<32>, %in, %out;
 ";
 
+/// A probe of instructions that newer architectures have no more.
+pub fn probe_of_one_architecture(
+    name: String,
+    needs: Capability,
+    inputs: Inputs,
+    out_words: u32,
+    n: u32,
+    block: u32,
+    body: &str,
+) -> Probe {
+    let probe = probe(name, needs, inputs, out_words, n, block, body);
+    let (major, minor) = needs;
+    let target = format!(".target sm_{major}{minor}");
+    Probe { ptx: probe.ptx.replacen(&target, &format!("{target}a"), 1), only: true, ..probe }
+}
+
 /// A probe around a kernel's body.
 pub fn probe(
     name: String,
@@ -57,7 +73,19 @@ mad.wide.u32 %out, %t0, {}, %out;
         4 * in_words,
         4 * out_words
     );
-    Probe { name, ptx, kernel: "probe", n, block, in_words, out_words, inputs, needs }
+    Probe {
+        name,
+        ptx,
+        kernel: "probe",
+        n,
+        block,
+        in_words,
+        out_words,
+        inputs,
+        needs,
+        only: false,
+        tensor_map: None,
+    }
 }
 
 /// `{a,b}c` is `ac` and `bc`; groups do not lie in each other.

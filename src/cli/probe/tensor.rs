@@ -43,7 +43,7 @@ pub fn probes() -> Vec<Probe> {
 const CLASSES: [&str; 6] = ["any", "narrow", "wide", "powers", "subnormal", "unrounded"];
 
 /// Bits of a number that stay random, and those that are set.
-fn masks(element: Element, class: &str) -> (u64, u64) {
+pub(super) fn masks(element: Element, class: &str) -> (u64, u64) {
     match (element, class) {
         (Element::F16, "narrow") => (0x8FFF_8FFF, 0x3000_3000),
         (Element::F16, "wide") => (0xBFFF_BFFF, 0),
@@ -86,7 +86,7 @@ fn accumulator_masks(form: &Form, class: &str) -> (u64, u64) {
 }
 
 /// Applies masks to `count` registers from `first` on.
-fn mask(first: usize, count: usize, element: Element, (keep, set): (u64, u64)) -> String {
+pub(super) fn mask(first: usize, count: usize, element: Element, (keep, set): (u64, u64)) -> String {
     let mut text = String::new();
     for i in 0..count {
         let shift = if element == Element::F64 { 32 * (i % 2) } else { 0 };

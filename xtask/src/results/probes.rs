@@ -9,7 +9,7 @@ use super::document::{Document, slug};
 
 const FOLDER: &str = "ptx-sim/tests/golden";
 /// Of such a file, at most.
-const MAX_BYTES: usize = 12 << 20;
+const MAX_BYTES: usize = 16 << 20;
 
 /// Answers of the card that a document is of.
 #[derive(Debug)]
