@@ -116,6 +116,9 @@ impl Value {
     }
 }
 
+/// Terms of a step at most: 32 products and C.
+const MAX_TERMS: usize = 33;
+
 /// One step: the terms aligned, cut off, added and rounded.
 pub(in crate::tensor) fn fused_sum(terms: &[Value], fraction_bits: i32, output: Output) -> u32 {
     let infinity =
@@ -190,12 +193,15 @@ pub(in crate::tensor) fn element(
     let Arithmetic { fraction_bits, output, steps } = arithmetic;
     let format = if output == Output::F16 { Format::F16 } else { Format::F32 };
     let step = |c: u32, chosen: &dyn Fn(usize) -> bool| {
-        let mut terms = vec![Value::of(format, c)];
-        for (_, &(x, y)) in factors.iter().enumerate().filter(|(k, _)| chosen(*k)) {
-            let unpacked = steps == Steps::Unpacked;
-            terms.push(Value::factor(a, x, unpacked).times(Value::factor(b, y, unpacked)));
+        let mut terms = [Value::of(format, c); MAX_TERMS];
+        let mut count = 1;
+        let unpacked = steps == Steps::Unpacked;
+        let chosen = factors.iter().enumerate().filter(|(k, _)| chosen(*k));
+        for (term, (_, &(x, y))) in terms.iter_mut().skip(1).zip(chosen) {
+            *term = Value::factor(a, x, unpacked).times(Value::factor(b, y, unpacked));
+            count += 1;
         }
-        fused_sum(&terms, fraction_bits, output)
+        fused_sum(&terms[..count], fraction_bits, output)
     };
     let half = factors.len() / 2;
     match steps {

@@ -142,8 +142,15 @@ fn redo(
     largest: &[i32; COLUMNS],
     d: &mut [u32; COLUMNS],
 ) {
-    let c_magnitude = if arithmetic.output == Output::F16 { 0x7fff } else { 0x7fff_ffff };
+    let f16 = arithmetic.output == Output::F16;
+    let c_magnitude = if f16 { 0x7fff } else { 0x7fff_ffff };
+    let a_is_nan = a.values.iter().take(product.k).any(|a| a[row].is_nan());
     for column in (0..COLUMNS).filter(|column| !EXPONENTS.contains(&largest[*column])) {
+        // Garbage that is computed with beside what counts is soon all NaN, whatever it is multiplied with.
+        if a_is_nan || decode_c(product.c[row][column], f16).0.is_nan() {
+            d[column] = if f16 { NAN_F16 } else { NAN_F32 };
+            continue;
+        }
         let mut pairs = a.values.iter().zip(&b.values).take(product.k);
         // Mostly there is nothing but zeros.
         let zero = product.c[row][column] & c_magnitude == 0
